@@ -1,0 +1,85 @@
+"""Every failure of the runtime, one class per reason.
+
+All derive from `StepforgeRuntimeError`. Each message says the rule, what was expected, what was
+got, where, and what to do. After any of them except `StateLostError` the state is as it was.
+"""
+
+
+class StepforgeRuntimeError(Exception):
+    """Root of all errors raised by `stepforge.runtime`."""
+
+
+class ArtifactError(StepforgeRuntimeError):
+    """An artifact cannot be used. The subclasses say why."""
+
+
+class ArtifactCorruptError(ArtifactError):
+    """The file is truncated, changed, or has bytes before or after it: its digest does not hold."""
+
+
+class ArtifactFormatError(ArtifactError):
+    """The file is whole, but is no stepforge artifact, or its manifest breaks a rule or bound."""
+
+
+class VersionMismatchError(ArtifactError):
+    """The artifact needs another format version or another IREE release than the one here."""
+
+
+class CpuMismatchError(ArtifactError):
+    """The artifact holds native code for another processor than the one here."""
+
+
+class DeviceError(StepforgeRuntimeError):
+    """A device cannot be used. The subclasses say why."""
+
+
+class DeviceNotFoundError(DeviceError):
+    """No device of the kind the artifact or the caller asks for can be opened here."""
+
+
+class DeviceMismatchError(DeviceError):
+    """The device is there, but gives wrong numbers, or lacks what the artifact's code needs."""
+
+
+class InputError(StepforgeRuntimeError, ValueError):
+    """A value given by the caller has a wrong name, shape, dtype or type."""
+
+
+class GradientError(InputError):
+    """A gradient has a wrong name, shape, dtype or type."""
+
+
+class HyperparameterError(InputError):
+    """A hyperparameter is unknown, baked into the artifact, or given a value it cannot take."""
+
+
+class UnknownNameError(InputError, KeyError):
+    """No parameter, variable or function of that name; the message lists the nearest."""
+
+    def __str__(self) -> str:
+        # KeyError prints the repr of its argument, which would quote and escape the message.
+        return str(self.args[0]) if self.args else ""
+
+
+class NotInitializedError(StepforgeRuntimeError):
+    """State was used before `initialize` or `restore`."""
+
+
+class StateLostError(StepforgeRuntimeError):
+    """The device failed after the step was submitted: restore from a checkpoint."""
+
+
+class ClosedError(StepforgeRuntimeError):
+    """The step was used after `close`."""
+
+
+class CheckpointError(StepforgeRuntimeError):
+    """A checkpoint is corrupt, or does not fit the step it is restored into."""
+
+
+class CheckpointWriteError(CheckpointError):
+    """Saving failed; what was there before is untouched."""
+
+
+class ArtifactWriteError(ArtifactError):
+    """Writing an artifact failed or was refused; what was there before is untouched."""
