@@ -1,0 +1,58 @@
+# Every target says what it does: `make` or `make help` lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.stamps
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format types soak upgrade-check sizes wheel clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(STAMP)/demo ## Compile AdamW for a digit classifier and train it on real digits
+	@$(BIN)/python examples/demo.py
+
+test: $(STAMP)/test lint ## Install what the tests need, lint, and run them
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)/test types ## Run ruff and pyright
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(STAMP)/test ## Format the sources and sort their imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+soak: $(STAMP)/test ## Run the long figures too (hours)
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+upgrade-check: ## Rerun the known compiler traps on the newest IREE wheels
+	@PYTHON=$(PYTHON) .ci/upgrade-check
+
+sizes: ## Print the length of every module, and fail past the cap
+	@$(PYTHON) .ci/sizes
+
+wheel: $(STAMP)/test ## Build the wheel into dist/
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## Remove everything that make made
+	rm -rf $(VENV) .venv-* build dist out .pytest_cache .ruff_cache .hypothesis
+
+# pyright does not follow an editable install, so it is given the packages as they are imported.
+types:
+	@mkdir -p build/types/stepforge
+	@for package in frontend passes runtime tools; do \
+		ln -sfn ../../../$$package build/types/stepforge/$$package; done
+
+$(STAMP)/demo: pyproject.toml
+	@PYTHON=$(PYTHON) .ci/make-venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[compiler]"
+	@mkdir -p $(STAMP) && touch $@
+
+$(STAMP)/test: $(STAMP)/demo .ci/install-devices
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[compiler,test,dev]"
+	@.ci/install-devices $(VENV)
+	@touch $@
