@@ -1,0 +1,69 @@
+"""Every error the frontend raises. Each message says the rule, both sides, and where."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_PACKAGE = "stepforge.frontend"
+
+
+def user_frame() -> tuple[str, int] | None:
+    """File and line of the innermost frame outside this package, or None."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module != _PACKAGE and not module.startswith(_PACKAGE + "."):
+            return frame.f_code.co_filename, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def user_location() -> str:
+    """`file.py:12` of the user's line; the folder is left out, so it may go into a file."""
+    found = user_frame()
+    return "" if found is None else f"{os.path.basename(found[0])}:{found[1]}"
+
+
+class FrontendError(Exception):
+    """The root of all errors raised while building, checking or evaluating a graph.
+
+    rule: what must hold. expected, got: both sides. hint: what to do.
+    location: where it happened; None means the user's own line, found on the stack.
+    """
+
+    def __init__(
+        self,
+        rule: str,
+        *,
+        expected: object = None,
+        got: object = None,
+        hint: str | None = None,
+        location: str | None = None,
+    ) -> None:
+        if location is None:
+            found = user_frame()
+            location = "" if found is None else f"{found[0]}:{found[1]}"
+        rows = (("expected", expected), ("got", got), ("at", location or None), ("fix", hint))
+        super().__init__("\n  ".join([rule, *(f"{k}: {v}" for k, v in rows if v is not None)]))
+        self.location = location
+
+
+class ShapeError(FrontendError):
+    """Shapes, axes or sizes that an op does not accept."""
+
+
+class DTypeError(FrontendError):
+    """A dtype that an op does not accept, or a value that does not fit its dtype."""
+
+
+class GraphError(FrontendError):
+    """A node used in a way that makes no graph: another graph, a duplicate name, `if node:`."""
+
+
+class EvaluateError(FrontendError):
+    """Inputs of `evaluate` that do not match the graph's inputs."""
+
+
+class SerializeError(FrontendError):
+    """Text that is not a serialized graph."""

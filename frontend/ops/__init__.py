@@ -1,0 +1,104 @@
+"""The ops of a graph: one table of records, and one function for each.
+
+`OPS[name]` has the type rule and the NumPy rule; gradient and emit rows are tables of their own,
+keyed by the same names. The functions take nodes (and Python numbers, which adapt to the dtype of
+the node beside them) and append to the nodes' graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from stepforge.frontend.ops import arithmetic, logic, source, unary
+from stepforge.frontend.ops.apply import Operand
+from stepforge.frontend.ops.arithmetic import add, clip, div, maximum, minimum, mul, pow, rem, sub
+from stepforge.frontend.ops.logic import (
+    equal,
+    greater,
+    greater_equal,
+    is_finite,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    not_equal,
+    where,
+)
+from stepforge.frontend.ops.op import Op
+from stepforge.frontend.ops.source import constant, iota
+from stepforge.frontend.ops.unary import (
+    abs,
+    cast,
+    ceil,
+    cos,
+    exp,
+    expm1,
+    floor,
+    log,
+    log1p,
+    neg,
+    reciprocal,
+    round,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    square,
+    tanh,
+)
+
+_FAMILIES = (source, arithmetic, unary, logic)
+
+OPS: Mapping[str, Op] = MappingProxyType({op.name: op for f in _FAMILIES for op in f.OPS})
+
+__all__ = [
+    "OPS",
+    "Op",
+    "Operand",
+    "abs",
+    "add",
+    "cast",
+    "ceil",
+    "clip",
+    "constant",
+    "cos",
+    "div",
+    "equal",
+    "exp",
+    "expm1",
+    "floor",
+    "greater",
+    "greater_equal",
+    "iota",
+    "is_finite",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "mul",
+    "neg",
+    "not_equal",
+    "pow",
+    "reciprocal",
+    "rem",
+    "round",
+    "rsqrt",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+    "sub",
+    "tanh",
+    "where",
+]

@@ -1,0 +1,172 @@
+"""Ops that `Graph` itself needs: input, constant, iota, and broadcast."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
+
+from stepforge.frontend.dtypes import Array, DType, DTypeLike, TensorType, as_dtype, convert
+from stepforge.frontend.errors import DTypeError, GraphError, ShapeError
+from stepforge.frontend.ops.op import NUMBER, Attributes, Op, Types, check_kind
+
+if TYPE_CHECKING:
+    from stepforge.frontend.graph import Graph, Node
+
+Scalar: TypeAlias = bool | int | float
+ConstantValue: TypeAlias = "Scalar | tuple[ConstantValue, ...]"
+
+
+def as_shape(shape: Iterable[int] | int) -> tuple[int, ...]:
+    """A shape as a tuple of Python integers; raises ShapeError for anything else."""
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    for size in sizes:
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 0:
+            raise ShapeError("a shape is a sequence of sizes of 0 or more", got=shape)
+    return tuple(int(size) for size in sizes)
+
+
+def _infer_source(types: Types, attributes: Attributes) -> TensorType:
+    return TensorType(attributes["dtype"], as_shape(attributes["shape"]))
+
+
+def _no_rule(**attributes: Any) -> Array:
+    raise GraphError(f"input {attributes['name']!r} has no value of its own")
+
+
+def _infer_constant(types: Types, attributes: Attributes) -> TensorType:
+    type_ = _infer_source(types, attributes)
+    _check_value(attributes["value"], type_.dtype, type_.shape)
+    return type_
+
+
+def _constant(value: ConstantValue, dtype: DType, shape: tuple[int, ...]) -> Array:
+    numbers = _as_array(value, dtype)
+    return np.broadcast_to(numbers, shape) if numbers.ndim == 0 else numbers.reshape(shape)
+
+
+def _as_array(value: ConstantValue, dtype: DType) -> Array:
+    if not dtype.is_float:
+        return np.array(value, dtype.numpy)
+    exact = np.array(value)
+    if exact.dtype.kind not in "if":
+        exact = exact.astype(np.float64)
+    return convert(exact, dtype)
+
+
+def _check_value(value: ConstantValue, dtype: DType, shape: tuple[int, ...]) -> None:
+    """A single number fits any shape; a nested tuple must have exactly the shape."""
+    if not isinstance(value, tuple):
+        return _check_number(value, dtype)
+    if not shape or len(value) != shape[0]:
+        got = f"{len(value)} entries in one axis of the value"
+        raise ShapeError("constant: the value does not have the shape", expected=shape, got=got)
+    for row in value:
+        if not isinstance(row, tuple) and len(shape) > 1:
+            raise ShapeError("constant: the value has too few axes", expected=shape, got=value)
+        _check_value(row, dtype, shape[1:])
+    return None
+
+
+def _check_number(value: Scalar, dtype: DType) -> None:
+    allowed = {"float": (int, float), "integer": (int,), "bool": (bool,)}[dtype.kind]
+    is_bool = isinstance(value, bool)
+    if is_bool != (dtype.kind == "bool") or not isinstance(value, allowed):
+        raise DTypeError(
+            f"a {type(value).__name__} is not a value of {dtype.name}",
+            expected=f"{' or '.join(t.__name__ for t in allowed)} for {dtype.name}",
+            got=repr(value),
+            hint="cast the node, or write the number in the node's own type",
+        )
+    if dtype.is_integer:
+        limits = np.iinfo(dtype.numpy)
+        fits = limits.min <= value <= limits.max
+    else:
+        fits = is_bool or not math.isfinite(value) or _rounds_to_finite(value, dtype)
+    if not fits:
+        raise DTypeError(f"the value does not fit {dtype.name}", expected=dtype.name, got=value)
+
+
+def _rounds_to_finite(value: float, dtype: DType) -> bool:
+    try:
+        rounded = convert(np.array(float(value)), dtype)
+    except OverflowError:
+        return False
+    return bool(np.isfinite(rounded.astype(np.float64)))
+
+
+def _infer_iota(types: Types, attributes: Attributes) -> TensorType:
+    type_, axis = _infer_source(types, attributes), attributes["axis"]
+    check_kind("iota", type_.dtype, NUMBER)
+    if not 0 <= axis < type_.rank:
+        expected = f"0 <= axis < {type_.rank}"
+        raise ShapeError("iota: the axis is not one of the shape", expected=expected, got=axis)
+    return type_
+
+
+def _iota(dtype: DType, shape: tuple[int, ...], axis: int) -> Array:
+    column = [-1 if i == axis else 1 for i in range(len(shape))]
+    return np.broadcast_to(convert(np.arange(shape[axis]), dtype).reshape(column), shape)
+
+
+def _infer_broadcast(types: Types, attributes: Attributes) -> TensorType:
+    operand, shape, axes = types[0], as_shape(attributes["shape"]), attributes["axes"]
+    increasing = all(a < b for a, b in itertools.pairwise(axes))
+    inside = all(0 <= a < len(shape) for a in axes)
+    if len(axes) != operand.rank or not increasing or not inside:
+        raise ShapeError(
+            "broadcast: axes must name one result axis per operand axis, in increasing order",
+            expected=f"{operand.rank} axes of {shape}",
+            got=axes,
+        )
+    if any(size != shape[a] for size, a in zip(operand.shape, axes, strict=True)):
+        got = f"{operand} at axes {axes} of {shape}"
+        raise ShapeError("broadcast: sizes of matched axes must be equal", got=got)
+    return TensorType(operand.dtype, shape)
+
+
+def _broadcast(x: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    aligned = [1] * len(shape)
+    for size, axis in zip(x.shape, axes, strict=True):
+        aligned[axis] = size
+    return np.broadcast_to(x.reshape(aligned), shape)
+
+
+INPUT = Op("input", _infer_source, _no_rule, 0, attributes=("name", "dtype", "shape"))
+CONSTANT = Op("constant", _infer_constant, _constant, 0, attributes=("value", "dtype", "shape"))
+IOTA = Op("iota", _infer_iota, _iota, 0, attributes=("dtype", "shape", "axis"))
+BROADCAST = Op("broadcast", _infer_broadcast, _broadcast, 1, attributes=("shape", "axes"))
+
+OPS: tuple[Op, ...] = (INPUT, CONSTANT, IOTA, BROADCAST)
+
+
+def as_constant_value(value: object) -> ConstantValue:
+    """Numbers, NumPy scalars, arrays and nested sequences as exact Python numbers and tuples."""
+    if isinstance(value, np.ndarray | np.generic):
+        exact = cast("Array", value)
+        wide = exact.astype(np.float64) if as_dtype(exact.dtype).is_float else exact
+        return as_constant_value(wide.tolist())
+    if isinstance(value, list | tuple):
+        return tuple(as_constant_value(row) for row in cast("Iterable[object]", value))
+    if isinstance(value, bool | int | float):
+        return value
+    raise DTypeError(
+        "a constant is a number, an array of numbers, or nested sequences of numbers",
+        got=type(value).__name__,
+    )
+
+
+def constant(
+    graph: Graph, value: object, dtype: DTypeLike, shape: Iterable[int] | None = None
+) -> Node:
+    """A constant node; see `Graph.constant`."""
+    return graph.constant(value, dtype, shape)
+
+
+def iota(graph: Graph, dtype: DTypeLike, shape: Iterable[int], axis: int = 0) -> Node:
+    """0, 1, 2, ... along one axis, the same along all others."""
+    attributes = {"dtype": as_dtype(dtype), "shape": as_shape(shape), "axis": axis}
+    return graph.add(IOTA, (), attributes)
