@@ -1,0 +1,93 @@
+"""Settings from the command line and from a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepforge.tools.errors import ToolError
+from stepforge.tools.recipe import Recipe, combine, parse_settings, read_recipe, split_names
+
+RECIPE = """
+params = "model.safetensors"
+exclude = ["*.running_mean"]
+settable = "weight_decay"
+target = ["cpu", "vulkan"]
+
+[set]
+learning_rate = 0.003
+clip_nan = true
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe_says_it_all(tmp_path: Path) -> None:
+    assert read_recipe(write(tmp_path, RECIPE)) == Recipe(
+        params=tmp_path / "model.safetensors",
+        exclude=("*.running_mean",),
+        settings={"learning_rate": 0.003, "clip_nan": True},
+        settable=("weight_decay",),
+        targets=("cpu", "vulkan"),
+    )
+
+
+def test_a_recipe_may_hold_the_parameters(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, '[params]\n"w/b" = "3xf32"'))
+    assert recipe.params == {"w/b": "3xf32"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("setable = ['x']", "did you mean 'settable'"),
+        ("xyz = 1", "has no use for the key 'xyz'; it knows exclude"),
+        ("set = 3", "set must be a table"),
+        ("target = [1]", "target must be a list of texts"),
+        ("params = 3", "params must be a file name or a table"),
+        ("= 3", "a recipe is TOML"),
+    ],
+)
+def test_what_a_recipe_refuses(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ToolError, match=message):
+        read_recipe(write(tmp_path, text))
+
+
+def test_the_command_line_wins() -> None:
+    base = Recipe(params={"w": "3xf32"}, settings={"a": 1, "b": 2}, settable=("x",), targets=("y",))
+    over = Recipe(settings={"b": 3}, settable=("z", "x"), targets=("cpu",))
+    assert combine(base, over) == Recipe(
+        params={"w": "3xf32"}, settings={"a": 1, "b": 3}, settable=("x", "z"), targets=("cpu",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0.01", 0.01),
+        ("1e-3", 1e-3),
+        ("3", 3),
+        ("true", True),
+        ("'float32'", "float32"),
+        ("float32", "float32"),
+        ("[0.9, 0.99]", [0.9, 0.99]),
+    ],
+)
+def test_values_are_toml(text: str, value: Any) -> None:
+    assert parse_settings([f"name={text}"]) == {"name": value}
+
+
+@pytest.mark.parametrize("text", ["name", "=3", "name=", "name=1.e", "name=1\nother=2"])
+def test_a_wrong_assignment_is_refused(text: str) -> None:
+    with pytest.raises(ToolError, match="--set"):
+        parse_settings([text])
+
+
+def test_names_are_split_at_commas() -> None:
+    assert split_names(["a,b", " c "]) == ("a", "b", "c")

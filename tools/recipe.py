@@ -1,0 +1,128 @@
+"""What to compile: from the command line, from a recipe in TOML, or from both."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from stepforge.tools.errors import ToolError
+
+KEYS = ("params", "include", "exclude", "set", "settable", "target")
+_BARE_WORD = re.compile(r"[A-Za-z_][\w.-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """`params`: a file or a mapping of specs. `settings`: hyperparameter -> value."""
+
+    params: Path | Mapping[str, Any] | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settable: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe such as
+
+        params = "model.safetensors"      # beside the recipe, or a table of specs
+        exclude = ["*.running_mean"]
+        settable = ["weight_decay"]
+        target = ["cpu", "vulkan"]
+
+        [set]
+        learning_rate = 0.003
+
+    Every key is optional. Raises ToolError for a key that it does not know.
+    """
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ToolError(f"a recipe is TOML: {path}: {error}") from error
+    for key in fields:
+        if key not in KEYS:
+            raise ToolError(f"{path} has no use for the key {key!r}{nearest(key, KEYS)}")
+    settings = fields.get("set", {})
+    if not isinstance(settings, dict):
+        raise ToolError(f"{path}: set must be a table, [set], of hyperparameters and values")
+    return Recipe(
+        params=_params(path, fields.get("params")),
+        include=_names(path, "include", fields),
+        exclude=_names(path, "exclude", fields),
+        settings=cast("dict[str, Any]", settings),
+        settable=_names(path, "settable", fields),
+        targets=_names(path, "target", fields),
+    )
+
+
+def _params(path: Path, value: Any) -> Path | Mapping[str, Any] | None:
+    if value is None or isinstance(value, dict):
+        return cast("dict[str, Any] | None", value)
+    if isinstance(value, str):
+        return path.parent / value
+    raise ToolError(f"{path}: params must be a file name or a table of specs, got {value!r}")
+
+
+def _names(path: Path, key: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    value = fields.get(key, [])
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[Any]", value)):
+        return tuple(cast("list[str]", value))
+    raise ToolError(f"{path}: {key} must be a list of texts, got {value!r}")
+
+
+def combine(base: Recipe, over: Recipe) -> Recipe:
+    """`over` (the command line) wins; settings and settables add up."""
+    return Recipe(
+        params=base.params if over.params is None else over.params,
+        include=over.include or base.include,
+        exclude=over.exclude or base.exclude,
+        settings={**base.settings, **over.settings},
+        settable=tuple(dict.fromkeys((*base.settable, *over.settable))),
+        targets=over.targets or base.targets,
+    )
+
+
+def parse_settings(assignments: Sequence[str]) -> Mapping[str, Any]:
+    """`NAME=VALUE` pairs; values as in TOML, and a bare word is a text."""
+    return dict(_parse_setting(assignment) for assignment in assignments)
+
+
+def _parse_setting(assignment: str) -> tuple[str, Any]:
+    name, equals, text = assignment.partition("=")
+    if not equals or not name.strip():
+        raise ToolError(f"--set takes NAME=VALUE, got {assignment!r}")
+    return name.strip(), _parse_value(assignment, text.strip())
+
+
+def _parse_value(assignment: str, text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError as error:
+        if _BARE_WORD.fullmatch(text):
+            return text
+        raise ToolError(
+            f"a value is written as in TOML (0.01, 3, true, 'text'): --set {assignment}: {error}"
+        ) from error
+    if parsed.keys() != {"value"}:
+        raise ToolError(f"--set takes one value, got {assignment!r}")
+    return parsed["value"]
+
+
+def split_names(values: Sequence[str]) -> tuple[str, ...]:
+    """`--settable A,B --settable C` -> A, B, C."""
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """The end of a message about an unknown name."""
+    close = difflib.get_close_matches(name, names, n=1)
+    known = f"it knows {', '.join(sorted(names))}"
+    return f"; did you mean {close[0]!r}? {known}" if close else f"; {known}"

@@ -1,0 +1,86 @@
+"""What all verbs share: failures become exit codes, facts become text or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from stepforge.tools.errors import as_tool_error
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Verb(click.Command):
+    """A command whose failures are printed with the text of the package that raised them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.ClickException:
+            raise
+        except Exception as error:
+            tool_error = as_tool_error(error)
+            if tool_error is None:
+                raise
+            raise tool_error from error
+
+
+def json_option(function: Function) -> Function:
+    """Add `--json`, passed on as `as_json`."""
+    option = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+    return option(function)
+
+
+def print_json(facts: Any) -> None:
+    click.echo(json.dumps(facts, indent=2, allow_nan=False))
+
+
+def log(message: str) -> None:
+    """One line about what is going on; never on stdout, which holds the facts alone."""
+    click.echo(message, err=True)
+
+
+def progress(message: str) -> None:
+    """A line that the next one overwrites, on a terminal only."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{message}", err=True, nl=False)
+
+
+def end_progress() -> None:
+    progress("")
+
+
+def table(rows: Sequence[Sequence[str]], headings: Sequence[str] = ()) -> str:
+    """Left-aligned columns; the last one is not padded."""
+    lines = [tuple(headings), *map(tuple, rows)] if headings else list(map(tuple, rows))
+    if not lines:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def file_size(count: int) -> str:
+    """Bytes as people read them: `9.4 KB`, `12.0 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    value = count / 1000
+    for unit in ("KB", "MB"):
+        if value < 1000:
+            return f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """A time with three digits and a unit: `7.12 us`, `1.56 ms`, `2.10 s`."""
+    for factor, unit in ((1e6, "us"), (1e3, "ms")):
+        if seconds * factor < 1000:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds:.3g} s"
