@@ -1,9 +1,9 @@
 """The manifest: everything a host must know to step an artifact, as plain frozen values.
 
 `stepforge.json` inside an artifact is the compact canonical JSON of a `Manifest`
-(`manifest_encode.to_json`, `manifest_parse.from_json`); `manifest_check.check` states the rules that
-tie the parts together. dtypes are spelled "float32", "bfloat16", "int64", "bool"; names are Context
-paths such as `/encoder/w`.
+(`manifest_encode.to_json`, `manifest_parse.from_json`); `manifest_check.check` states the
+rules that tie the parts together. dtypes are spelled "float32", "bfloat16", "int64", "bool";
+names are Context paths such as `/encoder/w`.
 """
 
 from __future__ import annotations
