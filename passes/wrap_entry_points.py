@@ -1,0 +1,134 @@
+"""wrap-entry-points: the calling convention, spelled out around each public function.
+
+IREE's own wrapper for coarse fences (3.13) drops every result that is not a tensor, and with it
+the new counters; so the module brings its own, which IREE leaves alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stepforge.passes import bindings
+from stepforge.passes.bindings import Attributes, func, hal, ir, util
+from stepforge.passes.errors import PassError
+from stepforge.passes.pass_base import Pass
+
+OUTPUT = "iree.abi.output"
+PREFIX = "stepforge."
+
+
+def wrap(function: func.FuncOp, abi: int | None) -> None:
+    """Make `function` private, and a public one of its name that takes buffer views and fences."""
+    name = function.name.value
+    function.operation.attributes["sym_name"] = ir.StringAttr.get(f"__{name}")
+    function.operation.attributes["sym_visibility"] = ir.StringAttr.get("private")
+
+    view, fence = ir.Type.parse("!hal.buffer_view"), ir.Type.parse("!hal.fence")
+    inputs = [view if _is_tensor(t) else t for t in function.type.inputs]
+    results = [view if _is_tensor(t) else t for t in function.type.results]
+    signature = ir.FunctionType.get([*inputs, fence, fence], results)
+    with ir.InsertionPoint.after(function), function.location:
+        wrapper = util.FuncOp(name, ir.TypeAttr.get(signature), sym_visibility="public")
+    attributes = bindings.argument_attributes(function)
+    wrapper.operation.attributes["iree.abi.stub"] = ir.UnitAttr.get()
+    wrapper.operation.attributes["iree.reflection"] = _reflection(function, name, attributes, abi)
+    block = wrapper.regions[0].blocks.append(*signature.inputs)
+    with ir.InsertionPoint(block), function.location:
+        _fill(block, function, attributes)
+    bindings.set_argument_attributes(function, [{} for _ in attributes])
+
+
+def _fill(block: ir.Block, function: func.FuncOp, attributes: list[Attributes]) -> None:
+    *arguments, wait, signal = block.arguments
+    operands = list[ir.Value]()
+    for argument, type_, attrs in zip(arguments, function.type.inputs, attributes, strict=True):
+        if not _is_tensor(type_):
+            operands.append(argument)
+            continue
+        # An argument that is written in place gives up its old value ("consume").
+        consume = True if OUTPUT in attrs else None
+        operands.append(
+            hal.TensorImportOp(
+                type_, argument, type_, [], consume=consume, wait_fence=wait, name=_label(attrs)
+            ).result
+        )
+    results = list(func.CallOp(function, operands).results)
+    for argument, attrs in zip(arguments, attributes, strict=True):
+        index = bindings.integer(attrs.get(OUTPUT))
+        if index is not None:
+            alias = hal.TensorAliasOp(results[index], [], argument, wait_fence=wait)
+            results[index] = alias.result
+    util.ReturnOp(_exported(results, signal))
+
+
+def _exported(results: list[ir.Value], signal: ir.Value) -> list[ir.Value]:
+    """Results as the caller sees them; `signal` is signalled when all tensors are there."""
+    tensors = [value for value in results if _is_tensor(value.type)]
+    if not tensors:
+        hal.FenceSignalOp(signal)
+        return results
+    barrier = hal.TensorBarrierOp([value.type for value in tensors], tensors, signal)
+    ready = iter(barrier.results)
+    view = ir.Type.parse("!hal.buffer_view")
+    exported = list[ir.Value]()
+    for index, value in enumerate(results):
+        if not _is_tensor(value.type):
+            exported.append(value)
+            continue
+        export = hal.TensorExportOp(view, next(ready), value.type, [], name=f"result {index}")
+        exported.append(export.result)
+    return exported
+
+
+def _is_tensor(type_: ir.Type) -> bool:
+    return isinstance(type_, ir.RankedTensorType)
+
+
+def _label(attributes: Attributes) -> str | None:
+    """What a wrong shape is reported against at run time: `gradient /encoder/w`."""
+    words = [bindings.text(attributes.get(PREFIX + key)) for key in ("role", "name")]
+    return " ".join(word for word in words if word) or None
+
+
+def _reflection(
+    function: func.FuncOp, name: str, attributes: list[Attributes], abi: int | None
+) -> ir.DictAttr:
+    inputs = list[str]()
+    for index, (type_, attrs) in enumerate(zip(function.type.inputs, attributes, strict=True)):
+        output = f" {{{OUTPUT} = {attrs[OUTPUT]}}}" if OUTPUT in attrs else ""
+        inputs.append(f"%input{index}: {type_}{output}")
+    outputs = [f"%output{index}: {type_}" for index, type_ in enumerate(function.type.results)]
+    declaration = f"async func @{name}({', '.join(inputs)}) -> ({', '.join(outputs)})"
+    entries = {"iree.abi.declaration": declaration, "iree.abi.model": "coarse-fences"}
+    if abi is not None:
+        entries["stepforge.abi"] = str(abi)
+    return ir.DictAttr.get({key: ir.StringAttr.get(value) for key, value in entries.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class WrapEntryPoints(Pass):
+    """Each public function gets a wrapper over buffer views and fences; own attributes go."""
+
+    name: ClassVar[str] = "wrap-entry-points"
+
+    def run(self, module: ir.Module) -> None:
+        own = module.operation.attributes
+        abi = bindings.integer(own[PREFIX + "abi"]) if PREFIX + "abi" in own else None
+        for function in bindings.functions(module):
+            if _is_public(function):
+                wrap(function, abi)
+        for key in [key for key in own if key.startswith(PREFIX)]:
+            del own[key]
+
+    def check(self, module: ir.Module) -> None:
+        for function in bindings.functions(module):
+            if _is_public(function):
+                raise PassError(f"@{function.name.value} is still exported without a wrapper")
+
+
+def _is_public(function: func.FuncOp) -> bool:
+    attributes = function.operation.attributes
+    if "sym_visibility" not in attributes:
+        return True
+    return bindings.text(attributes["sym_visibility"]) == "public"
