@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-import sys
 
 _PACKAGE = "stepforge.frontend"
 
 
 def user_frame() -> tuple[str, int] | None:
     """File and line of the innermost frame outside this package, or None."""
-    frame = sys._getframe(1)
+    frame = inspect.currentframe()
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         if module != _PACKAGE and not module.startswith(_PACKAGE + "."):
@@ -67,3 +67,7 @@ class EvaluateError(FrontendError):
 
 class SerializeError(FrontendError):
     """Text that is not a serialized graph."""
+
+
+class VerifyError(FrontendError):
+    """A graph that breaks a rule every graph must keep; the message names the node."""

@@ -132,11 +132,6 @@ class Graph:
 
     def input(self, name: str, dtype: DTypeLike, shape: Iterable[int] = ()) -> Node:
         """A value that comes from outside. Raises GraphError when the name is taken."""
-        if name in self._inputs:
-            raise GraphError(
-                f"a graph's input names are unique, and {name!r} is taken",
-                got=repr(self._inputs[name]),
-            )
         attributes = {"name": name, "dtype": as_dtype(dtype), "shape": as_shape(shape)}
         return self.add(INPUT, (), attributes)
 
@@ -171,6 +166,8 @@ class Graph:
                     expected=repr(self),
                     got=f"{node!r} of {node.graph!r}",
                 )
+        if op is INPUT:
+            self._check_name(attributes["name"])
         node = Node(
             graph=self,
             id=len(self._nodes),
@@ -184,6 +181,13 @@ class Graph:
         if op is INPUT:
             self._inputs[attributes["name"]] = node
         return node
+
+    def _check_name(self, name: str) -> None:
+        if name in self._inputs:
+            raise GraphError(
+                f"a graph's input names are unique, and {name!r} is taken",
+                got=repr(self._inputs[name]),
+            )
 
 
 def _nested_shape(value: object) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from stepforge.frontend.ops import arithmetic, logic, source, unary
+from stepforge.frontend.ops import arithmetic, logic, reduce, shape, source, unary
 from stepforge.frontend.ops.apply import Operand
 from stepforge.frontend.ops.arithmetic import add, clip, div, maximum, minimum, mul, pow, rem, sub
 from stepforge.frontend.ops.logic import (
@@ -28,6 +28,25 @@ from stepforge.frontend.ops.logic import (
     where,
 )
 from stepforge.frontend.ops.op import Op
+from stepforge.frontend.ops.reduce import (
+    cumsum,
+    reduce_all,
+    reduce_any,
+    reduce_max,
+    reduce_mean,
+    reduce_min,
+    reduce_prod,
+    reduce_sum,
+)
+from stepforge.frontend.ops.shape import (
+    broadcast_to,
+    concatenate,
+    pad,
+    reshape,
+    reverse,
+    slice,
+    transpose,
+)
 from stepforge.frontend.ops.source import constant, iota
 from stepforge.frontend.ops.unary import (
     abs,
@@ -51,7 +70,7 @@ from stepforge.frontend.ops.unary import (
     tanh,
 )
 
-_FAMILIES = (source, arithmetic, unary, logic)
+_FAMILIES = (source, arithmetic, unary, logic, shape, reduce)
 
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for f in _FAMILIES for op in f.OPS})
 
@@ -61,11 +80,14 @@ __all__ = [
     "Operand",
     "abs",
     "add",
+    "broadcast_to",
     "cast",
     "ceil",
     "clip",
+    "concatenate",
     "constant",
     "cos",
+    "cumsum",
     "div",
     "equal",
     "exp",
@@ -88,17 +110,29 @@ __all__ = [
     "mul",
     "neg",
     "not_equal",
+    "pad",
     "pow",
     "reciprocal",
+    "reduce_all",
+    "reduce_any",
+    "reduce_max",
+    "reduce_mean",
+    "reduce_min",
+    "reduce_prod",
+    "reduce_sum",
     "rem",
+    "reshape",
+    "reverse",
     "round",
     "rsqrt",
     "sigmoid",
     "sign",
     "sin",
+    "slice",
     "sqrt",
     "square",
     "sub",
     "tanh",
+    "transpose",
     "where",
 ]

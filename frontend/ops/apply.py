@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import numpy as np
 
 from stepforge.frontend.errors import GraphError
 from stepforge.frontend.ops.op import Op, Value
@@ -33,7 +35,18 @@ def lift(name: str, operands: Sequence[Operand]) -> list[Node]:
             got=", ".join(type(x).__name__ for x in operands),
             hint="make constants with graph.constant(value, dtype)",
         )
-    return [x if isinstance(x, Value) else anchor.graph.constant(x, anchor.dtype) for x in operands]
+    return [x if isinstance(x, Value) else _constant(name, x, anchor) for x in operands]
+
+
+def _constant(name: str, number: object, beside: Node) -> Node:
+    if isinstance(number, bool | int | float | np.generic):
+        return beside.graph.constant(cast("object", number), beside.dtype)
+    raise GraphError(
+        f"{name}: operands are nodes and numbers",
+        expected="a Node or a number",
+        got=type(number).__name__,
+        hint="make arrays constants with graph.constant(array, dtype)",
+    )
 
 
 def _broadcast_scalars(nodes: Sequence[Node]) -> list[Node]:

@@ -22,11 +22,15 @@ ConstantValue: TypeAlias = "Scalar | tuple[ConstantValue, ...]"
 
 def as_shape(shape: Iterable[int] | int) -> tuple[int, ...]:
     """A shape as a tuple of Python integers; raises ShapeError for anything else."""
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    for size in sizes:
-        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 0:
-            raise ShapeError("a shape is a sequence of sizes of 0 or more", got=shape)
-    return tuple(int(size) for size in sizes)
+    sizes: tuple[object, ...] = (shape,) if isinstance(shape, int) else tuple(shape)
+    return tuple(_as_size(size, sizes) for size in sizes)
+
+
+def _as_size(size: object, shape: object) -> int:
+    exact = cast("object", size.item()) if isinstance(size, np.integer) else size
+    if isinstance(exact, bool) or not isinstance(exact, int) or exact < 0:
+        raise ShapeError("a shape is a sequence of sizes of 0 or more", got=shape)
+    return exact
 
 
 def _infer_source(types: Types, attributes: Attributes) -> TensorType:
@@ -72,9 +76,10 @@ def _check_value(value: ConstantValue, dtype: DType, shape: tuple[int, ...]) -> 
 
 
 def _check_number(value: Scalar, dtype: DType) -> None:
-    allowed = {"float": (int, float), "integer": (int,), "bool": (bool,)}[dtype.kind]
-    is_bool = isinstance(value, bool)
-    if is_bool != (dtype.kind == "bool") or not isinstance(value, allowed):
+    allowed: tuple[type, ...] = {"float": (int, float), "integer": (int,), "bool": (bool,)}[
+        dtype.kind
+    ]
+    if type(value) not in allowed:
         raise DTypeError(
             f"a {type(value).__name__} is not a value of {dtype.name}",
             expected=f"{' or '.join(t.__name__ for t in allowed)} for {dtype.name}",
@@ -85,7 +90,7 @@ def _check_number(value: Scalar, dtype: DType) -> None:
         limits = np.iinfo(dtype.numpy)
         fits = limits.min <= value <= limits.max
     else:
-        fits = is_bool or not math.isfinite(value) or _rounds_to_finite(value, dtype)
+        fits = not dtype.is_float or not math.isfinite(value) or _rounds_to_finite(value, dtype)
     if not fits:
         raise DTypeError(f"the value does not fit {dtype.name}", expected=dtype.name, got=value)
 
@@ -113,7 +118,8 @@ def _iota(dtype: DType, shape: tuple[int, ...], axis: int) -> Array:
 
 
 def _infer_broadcast(types: Types, attributes: Attributes) -> TensorType:
-    operand, shape, axes = types[0], as_shape(attributes["shape"]), attributes["axes"]
+    operand, shape = types[0], as_shape(attributes["shape"])
+    axes: tuple[int, ...] = attributes["axes"]
     increasing = all(a < b for a, b in itertools.pairwise(axes))
     inside = all(0 <= a < len(shape) for a in axes)
     if len(axes) != operand.rank or not increasing or not inside:
@@ -146,13 +152,14 @@ OPS: tuple[Op, ...] = (INPUT, CONSTANT, IOTA, BROADCAST)
 def as_constant_value(value: object) -> ConstantValue:
     """Numbers, NumPy scalars, arrays and nested sequences as exact Python numbers and tuples."""
     if isinstance(value, np.ndarray | np.generic):
-        exact = cast("Array", value)
-        wide = exact.astype(np.float64) if as_dtype(exact.dtype).is_float else exact
-        return as_constant_value(wide.tolist())
+        exact = np.asarray(cast("Array", value))
+        integral = exact.dtype.kind in "iub" or not as_dtype(exact.dtype).is_float
+        return as_constant_value((exact if integral else exact.astype(np.float64)).tolist())
     if isinstance(value, list | tuple):
         return tuple(as_constant_value(row) for row in cast("Iterable[object]", value))
-    if isinstance(value, bool | int | float):
-        return value
+    for type_ in (bool, int, float):
+        if isinstance(value, type_):
+            return type_(value)
     raise DTypeError(
         "a constant is a number, an array of numbers, or nested sequences of numbers",
         got=type(value).__name__,

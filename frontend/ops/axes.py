@@ -1,0 +1,52 @@
+"""Axes as users write them (one, several, negative, None) and as nodes keep them (sorted)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from stepforge.frontend.dtypes import TensorType
+from stepforge.frontend.errors import ShapeError
+from stepforge.frontend.ops.op import Attributes
+
+Axes: TypeAlias = "int | Sequence[int] | None"
+
+
+def as_axis(name: str, axis: int, type_: TensorType) -> int:
+    """A possibly negative axis as one of 0 .. rank - 1; raises ShapeError."""
+    check_axis(name, axis + type_.rank if axis < 0 else axis, type_)
+    return axis % type_.rank
+
+
+def as_axes(name: str, axes: Axes, type_: TensorType) -> tuple[int, ...]:
+    """Axes, sorted and without signs; None means all. Raises ShapeError for a repeated one."""
+    if axes is None:
+        return tuple(range(type_.rank))
+    given = (axes,) if isinstance(axes, int) else tuple(axes)
+    result = tuple(sorted(as_axis(name, axis, type_) for axis in given))
+    check_axes(name, result, type_)
+    return result
+
+
+def check_axis(name: str, axis: int, type_: TensorType) -> None:
+    if not 0 <= axis < type_.rank:
+        expected = f"an axis of {type_}, which has {type_.rank}"
+        raise ShapeError(f"{name}: there is no such axis", expected=expected, got=axis)
+
+
+def check_axes(name: str, axes: Sequence[int], type_: TensorType) -> None:
+    for axis in axes:
+        check_axis(name, axis, type_)
+    if list(axes) != sorted(set(axes)):
+        raise ShapeError(f"{name}: axes must be sorted, each once", got=axes)
+
+
+def matched(name: str, type_: TensorType, attributes: Attributes) -> Iterator[tuple[int, ...]]:
+    """For each axis: its size, then that axis's entry of every attribute; raises ShapeError."""
+    for key, entries in attributes.items():
+        if len(entries) != type_.rank:
+            expected = f"{type_.rank} numbers for {type_}"
+            raise ShapeError(
+                f"{name}: one number per axis in {key}", expected=expected, got=entries
+            )
+    return zip(type_.shape, *attributes.values(), strict=True)
