@@ -6,26 +6,46 @@ from collections.abc import Mapping
 
 import click
 
-CHECK_FAILED = 1
-USAGE = 2
-CORRUPT_INPUT = 3
-DEVICE = 4
+
+class ToolError(click.ClickException):
+    """Wrong use of a command, or an extra that is missing."""
+
+    exit_code = 2
+
+
+class CheckFailedError(ToolError):
+    """What was asked was done, and the answer is no."""
+
+    exit_code = 1
+
+
+class CorruptInputError(ToolError):
+    """A file that a command reads is damaged or not what its name says."""
+
+    exit_code = 3
+
+
+class DeviceFailedError(ToolError):
+    """A device is missing, does not fit the artifact, or failed."""
+
+    exit_code = 4
+
 
 # The nearest class in the order of inheritance decides. Names, not classes: looking a failure up
 # must not import the package that raised it, nor the compiler behind it.
-EXIT_CODES: Mapping[str, int] = {
-    "stepforge.frontend.errors.FrontendError": USAGE,
-    "stepforge.passes.errors.PassError": CHECK_FAILED,
-    "stepforge.runtime.errors.StepforgeRuntimeError": CHECK_FAILED,
-    "stepforge.runtime.errors.ArtifactError": CORRUPT_INPUT,
-    "stepforge.runtime.errors.ArtifactWriteError": USAGE,
-    "stepforge.runtime.errors.CpuMismatchError": DEVICE,
-    "stepforge.runtime.errors.CheckpointError": CORRUPT_INPUT,
-    "stepforge.runtime.errors.CheckpointWriteError": USAGE,
-    "stepforge.runtime.errors.DeviceError": DEVICE,
-    "stepforge.runtime.errors.StateLostError": DEVICE,
-    "stepforge.runtime.errors.InputError": USAGE,
-    "builtins.OSError": USAGE,
+RAISED_AS: Mapping[str, type[ToolError]] = {
+    "stepforge.frontend.errors.FrontendError": ToolError,
+    "stepforge.passes.errors.PassError": CheckFailedError,
+    "stepforge.runtime.errors.StepforgeRuntimeError": CheckFailedError,
+    "stepforge.runtime.errors.ArtifactError": CorruptInputError,
+    "stepforge.runtime.errors.ArtifactWriteError": ToolError,
+    "stepforge.runtime.errors.CpuMismatchError": DeviceFailedError,
+    "stepforge.runtime.errors.CheckpointError": CorruptInputError,
+    "stepforge.runtime.errors.CheckpointWriteError": ToolError,
+    "stepforge.runtime.errors.DeviceError": DeviceFailedError,
+    "stepforge.runtime.errors.StateLostError": DeviceFailedError,
+    "stepforge.runtime.errors.InputError": ToolError,
+    "builtins.OSError": ToolError,
 }
 COMPILER_HINT = (
     "compiling needs the package iree-base-compiler, which is not installed: "
@@ -33,29 +53,14 @@ COMPILER_HINT = (
 )
 
 
-class ToolError(click.ClickException):
-    """Wrong use of a command: exit code 2 unless the raiser says another."""
-
-    def __init__(self, message: str, exit_code: int = USAGE) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
-class CorruptInputError(ToolError):
-    """A file that a command reads is damaged or not what its name says."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, CORRUPT_INPUT)
-
-
 def as_tool_error(error: Exception) -> ToolError | None:
     """What to print and exit with for `error`, or None when it is a defect of our own."""
     if isinstance(error, ModuleNotFoundError) and _is_compiler(error.name):
         return ToolError(COMPILER_HINT)
     for kind in type(error).__mro__:
-        code = EXIT_CODES.get(f"{kind.__module__}.{kind.__qualname__}")
-        if code is not None:
-            return ToolError(str(error), code)
+        raised_as = RAISED_AS.get(f"{kind.__module__}.{kind.__qualname__}")
+        if raised_as is not None:
+            return raised_as(str(error))
     return None
 
 
