@@ -71,3 +71,23 @@ class SerializeError(FrontendError):
 
 class VerifyError(FrontendError):
     """A graph that breaks a rule every graph must keep; the message names the node."""
+
+
+class ContextError(FrontendError):
+    """A scope, a path, or a variable of a Context that is not what was asked for."""
+
+
+class HyperparameterError(FrontendError):
+    """A hyperparameter's value that has the wrong type or lies outside its bounds."""
+
+
+class UnknownNameError(FrontendError):
+    """A name that is in no table: a hyperparameter or an optimizer; the nearest is named."""
+
+
+class UnknownKeywordError(UnknownNameError, TypeError):
+    """A keyword that an optimizer or a schedule does not have; the nearest is named."""
+
+
+class OptimizerError(FrontendError):
+    """Gradients that do not fit the variables, or optimizers that would share their state."""
