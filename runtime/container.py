@@ -18,12 +18,12 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import ArtifactCorruptError, ArtifactFormatError, ArtifactWriteError
-from .files import write_atomically
-from .manifest import Manifest
-from .manifest_check import check
-from .manifest_encode import to_json
-from .manifest_parse import from_json
+from stepforge.runtime.errors import ArtifactCorruptError, ArtifactFormatError, ArtifactWriteError
+from stepforge.runtime.files import write_atomically
+from stepforge.runtime.manifest import Manifest
+from stepforge.runtime.manifest_check import check
+from stepforge.runtime.manifest_encode import to_json
+from stepforge.runtime.manifest_parse import from_json
 
 MANIFEST_ENTRY = "stepforge.json"
 GRAPH_ENTRY = "graph.json"

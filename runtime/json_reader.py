@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar, cast
 
-from .errors import ArtifactFormatError
+from stepforge.runtime.errors import ArtifactFormatError
 
 MAX_TEXT = 1024
 MAX_INTEGER = 2**53

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from .errors import ArtifactFormatError, VersionMismatchError
-from .manifest import (
+from stepforge.runtime.errors import ArtifactFormatError, VersionMismatchError
+from stepforge.runtime.manifest import (
     ABI,
     ARGUMENT_ROLES,
     DERIVATIONS,
@@ -23,7 +23,7 @@ from .manifest import (
     Manifest,
     Variable,
 )
-from .scalars import compile_program, inputs
+from stepforge.runtime.scalars import compile_program, inputs
 
 MAX_BYTES = 2**46
 MAX_NAME = 1024

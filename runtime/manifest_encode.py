@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from .manifest import (
+from stepforge.runtime.manifest import (
     Argument,
     Function,
     Group,

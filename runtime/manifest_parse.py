@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .errors import VersionMismatchError
-from .json_reader import Reader, parse
-from .manifest import (
+from stepforge.runtime.errors import VersionMismatchError
+from stepforge.runtime.json_reader import Reader, parse
+from stepforge.runtime.manifest import (
     ARGUMENT_ROLES,
     DERIVATIONS,
     FORMAT_VERSION,
@@ -97,7 +97,7 @@ def _initializer(item: Reader) -> Initializer:
     return Initializer(
         kind=row["kind"].one_of(INITIALIZER_KINDS),
         value=row["value"].optional(Reader.number),
-        seed=row["seed"].optional(lambda seed: seed.integer(0, 2**63 - 1)),
+        seed=row["seed"].optional(lambda seed: seed.integer(-(2**63), 2**63 - 1)),
         arguments=row["arguments"].each(2, lambda number: float(number.number())),
     )
 

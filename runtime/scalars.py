@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import ArtifactFormatError
-from .manifest import Row, Scalar, ScalarProgram
+from stepforge.runtime.errors import ArtifactFormatError
+from stepforge.runtime.manifest import Row, Scalar, ScalarProgram
 
 INF = math.inf
 NAN = math.nan
@@ -69,7 +69,7 @@ def _divide(a: Scalar, b: Scalar) -> Scalar:
     if isinstance(a, float):
         if b:
             return a / b
-        return NAN if a == 0 or a != a else math.copysign(INF, a) * math.copysign(1.0, b)
+        return NAN if a == 0.0 or a != a else math.copysign(INF, a) * math.copysign(1.0, b)
     # Truncates; a zero divisor gives 0, as NumPy does, since a host must not trap.
     sign = 1 if (a < 0) == (b < 0) else -1
     return _int64(sign * (abs(a) // abs(int(b)))) if b else 0
