@@ -86,21 +86,26 @@ def _check_number(value: Scalar, dtype: DType) -> None:
             got=repr(value),
             hint="cast the node, or write the number in the node's own type",
         )
-    if dtype.is_integer:
-        limits = np.iinfo(dtype.numpy)
-        fits = limits.min <= value <= limits.max
-    else:
-        fits = not dtype.is_float or not math.isfinite(value) or _rounds_to_finite(value, dtype)
-    if not fits:
+    if not _fits(value, dtype):
         raise DTypeError(f"the value does not fit {dtype.name}", expected=dtype.name, got=value)
 
 
-def _rounds_to_finite(value: float, dtype: DType) -> bool:
+def _fits(value: Scalar, dtype: DType) -> bool:
+    """Whether an integer is in range, and a finite float stays finite when it is rounded."""
+    if dtype.kind == "bool":
+        return True
+    if dtype.is_integer:
+        limits = np.iinfo(dtype.numpy)
+        return limits.min <= value <= limits.max
     try:
-        rounded = convert(np.array(float(value)), dtype)
+        exact = float(value)
     except OverflowError:
         return False
-    return bool(np.isfinite(rounded.astype(np.float64)))
+    return not math.isfinite(exact) or _is_finite(convert(np.array(exact), dtype))
+
+
+def _is_finite(scalar: Array) -> bool:
+    return math.isfinite(float(scalar))
 
 
 def _infer_iota(types: Types, attributes: Attributes) -> TensorType:
