@@ -38,7 +38,7 @@ def step(
         if learning_rate is not None:
             lr = mpmath.mpf(repr(learning_rate))
         p, g = mpmath.mpf(float(parameter)), mpmath.mpf(float(gradient))
-        state = {name: Exact(float(slots[name])) for name in settings.slots}
+        state = {name: mpmath.mpf(float(slots[name])) for name in settings.slots}
         direction, new = _SCALED[settings.optimizer](settings, g, state, t)
         taken = lr * direction
         if settings.decays_weights:

@@ -1,7 +1,9 @@
 """The float64 formulas agree with the 50-digit twins over the whole range of inputs."""
 
+import ast
 import dataclasses
 import math
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -139,3 +141,13 @@ def test_sgd_keeps_the_elements_that_would_not_be_finite() -> None:
 def test_adamw_decays_by_the_nominal_figure() -> None:
     assert settings_for("adamw").weight_decay == 0.004
     assert settings_for("sgd").learning_rate == 0.1
+
+
+def test_oracles_know_nothing_of_stepforge() -> None:
+    """They would share its mistakes."""
+    for path in Path(exact.__file__).parent.glob("*.py"):
+        imported = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import)]
+        froms = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+        names = {alias.name for node in imported for alias in node.names}
+        names |= {node.module or "" for node in froms}
+        assert not [name for name in names if name.split(".")[0] in ("stepforge", "iree")], path
