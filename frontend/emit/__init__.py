@@ -1,0 +1,56 @@
+"""Programs as logical MLIR. Imports IREE's bindings: everything else in the frontend does without.
+
+What passes may rely on, besides valid MLIR without dynamic shapes:
+
+- `module attributes {stepforge.abi = 1 : i64}`, one public `func.func` per entry point, one block.
+- Arguments in the order of the entry point, each with `stepforge.name` and `stepforge.role`, and
+  `stepforge.result = N : index` when result N is its new value. Device arguments are tensors (bools
+  `tensor<..xi8>`), host scalars `f32` or `i64`. With a scalar table, host scalars are no arguments;
+  one `tensor<Kxf32>` (or f64) of role "scalars" comes last.
+- A host scalar enters as `tensor.from_elements %arg : tensor<f32>` and leaves, if at all, as
+  `tensor.extract %x[] : tensor<i64>`; an entry of the table is
+  `tensor.extract_slice %table[k] [1] [1] : tensor<Kxf32> to tensor<f32>` (a bool: `cmpf une` 0).
+- Element-wise math is `arith` and `math` on tensors, all operands of one shape, without fast-math
+  flags; bools are i1. 16-bit floats are extended to f32 and i8 to i32 before, and truncated after,
+  every op. Most ops are one operation; div and rem of integers, rem, pow, sign, sigmoid, tanh,
+  is_finite and cast may be several.
+- A rank-0 value meets a shape only through `linalg.broadcast ins(%s : tensor<f32>)
+  outs(%empty) dimensions = [0, 1, ..]`.
+- A reduction is `linalg.reduce { one op } ins(%x) outs(%filled) dimensions = [..]`, with the op
+  applied to (total, element): addf, mulf, maximumf, minimumf, addi, muli, maxsi, minsi, andi, ori;
+  %filled is a `linalg.fill` of a scalar constant, the op's identity, into a `tensor.empty`. It
+  reduces f32, f64, i32 or i64: bools are 0 and 1 in i32 (`arith.extui` before, `cmpi ne` 0 after),
+  so that a rank-0 result in a buffer is a whole 32-bit word.
+- Elements move by `tensor.collapse_shape`, `tensor.expand_shape`, `tensor.extract_slice`,
+  `tensor.insert_slice`, `tensor.concat`, `linalg.transpose`; reverse, cumsum and iota are
+  `linalg.generic` with `linalg.index` in the body, and the first two `tensor.extract` there.
+- No `linalg` op has a function argument as `outs`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from stepforge.frontend.emit.bindings import Module
+from stepforge.frontend.emit.errors import EmitError
+from stepforge.frontend.emit.function import emit_function
+from stepforge.frontend.emit.rules import EMIT
+from stepforge.frontend.emit.scalars import host_scalars, table_entries
+
+if TYPE_CHECKING:
+    from stepforge.frontend.program import Program
+
+__all__ = ["EMIT", "EmitError", "emit", "host_scalars", "table_entries"]
+
+
+def emit(program: Program, *, locations: bool = False) -> str:
+    """The MLIR text of all entry points of a program.
+
+    locations: whether each operation says the user's line that made it, for diagnostics.
+
+    Raises EmitError for a host scalar that is neither f32 nor i64 (in a table: an integer).
+    """
+    module = Module({"stepforge.abi": "1 : i64"})
+    for entry in program.entry_points:
+        emit_function(module, entry)
+    return module.finish(locations=locations)

@@ -1,0 +1,135 @@
+"""One entry point as a function: its arguments, one rule per node, its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from stepforge.frontend.emit.bindings import Builder, FunctionArgument, Module, Value
+from stepforge.frontend.emit.errors import EmitError
+from stepforge.frontend.emit.rules import EMIT
+from stepforge.frontend.emit.scalars import device_results, host_results, table_entries
+from stepforge.frontend.emit.shaping import extract
+from stepforge.frontend.emit.widths import compare, constant, narrow
+from stepforge.frontend.graph import Node
+
+if TYPE_CHECKING:
+    from stepforge.frontend.program import Argument, EntryPoint
+
+HOST_ELEMENTS = ("f32", "i64")
+
+
+def emit_function(module: Module, entry: EntryPoint) -> None:
+    """Appends the function of one entry point."""
+    arguments = [x for x in entry.arguments if not (_has_table(entry) and x.storage == "host")]
+    types = [_argument_type(x) for x in arguments]
+    entries = table_entries(entry) if _has_table(entry) else ()
+    if entries:
+        names = {"stepforge.name": "scalars", "stepforge.role": "scalars"}
+        types.append(FunctionArgument(_table_element(entries), (len(entries),), names))
+
+    def body(b: Builder, given: Sequence[Value]) -> list[Value]:
+        nodes = zip(arguments, given, strict=False)  # the table, if any, comes after these
+        values = {x.node: _enter(b, x, value) for x, value in nodes}
+        for k, node in enumerate(entries):
+            values[node] = _table_entry(b, node, given[-1], k)
+        return _compute(b, entry, values)
+
+    module.function(entry.name, types, body)
+
+
+def _has_table(entry: EntryPoint) -> bool:
+    return entry.scalars == "table"
+
+
+def _argument_type(argument: Argument) -> FunctionArgument:
+    node = argument.node
+    attributes: dict[str, str | int] = {
+        "stepforge.name": argument.name,
+        "stepforge.role": argument.role,
+    }
+    if argument.result is not None:
+        attributes["stepforge.result"] = argument.result
+    if argument.storage == "host":
+        return FunctionArgument(_host_element(node, argument.name), None, attributes)
+    element = "i8" if node.dtype.kind == "bool" else node.dtype.short
+    return FunctionArgument(element, node.shape, attributes)
+
+
+def _host_element(node: Node, name: str) -> str:
+    if node.dtype.short in HOST_ELEMENTS and not node.rank:
+        return node.dtype.short
+    raise EmitError(
+        f"{name}: a host scalar is passed as one {' or '.join(HOST_ELEMENTS)}",
+        got=str(node.type),
+        hint='cast it in the graph, or pass the scalars in a table (scalars="table")',
+        location=node.location,
+    )
+
+
+def _enter(b: Builder, argument: Argument, given: Value) -> Value:
+    """The tensor that an argument stands for: a host scalar of rank 0, a bool as i1."""
+    if argument.storage == "host":
+        return b.op("tensor.from_elements", [given], shape=())
+    if argument.node.dtype.kind == "bool":
+        return compare(b, "ne", given, constant(b, given, 0))
+    return given
+
+
+def _table_element(entries: Sequence[Node]) -> str:
+    for node in entries:
+        if node.dtype.is_integer:
+            raise EmitError(
+                "a table of host scalars holds floats and bools",
+                got=repr(node),
+                hint="cast the integer to a float in the graph",
+                location=node.location,
+            )
+    return "f64" if any(x.dtype.short == "f64" for x in entries) else "f32"
+
+
+def _table_entry(b: Builder, node: Node, table: Value, k: int) -> Value:
+    x = extract(b, table, (), [k], [1], [1])
+    if node.dtype.kind == "bool":
+        return compare(b, "une", x, constant(b, x, 0))
+    return narrow(b, x, node.dtype.short)
+
+
+def _compute(b: Builder, entry: EntryPoint, values: dict[Node, Value]) -> list[Value]:
+    """The results: tensors, then new values of host arguments, unless a table takes their place."""
+    tensors = [x.node for x in device_results(entry)]
+    scalars = [] if _has_table(entry) else [(x.node, x.name) for x in host_results(entry)]
+    for node in _missing([*tensors, *(node for node, _ in scalars)], values):
+        b.at(node.location)
+        values[node] = _rule(b, node, values)
+    b.at("")
+    return [_leave(b, values[x]) for x in tensors] + [
+        b.scalar("tensor.extract", [values[x]], _host_element(x, name)) for x, name in scalars
+    ]
+
+
+def _missing(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Node]:
+    """What `outputs` need that has no value yet, operands first."""
+    seen: set[Node] = set()
+    pending = [x for x in outputs if x not in values]
+    while pending:
+        node = pending.pop()
+        if node not in seen:
+            seen.add(node)
+            pending.extend(x for x in node.inputs if x not in values)
+    return sorted(seen, key=lambda node: node.id)
+
+
+def _rule(b: Builder, node: Node, values: Mapping[Node, Value]) -> Value:
+    if node.op not in EMIT:
+        fix = "add a row to EMIT" if node.op != "input" else "make it an argument of the entry"
+        raise EmitError(f"{node.op}: no way to emit it", got=repr(node), hint=fix)
+    result = EMIT[node.op](b, node, [values[x] for x in node.inputs])
+    expected = (node.dtype.short, node.shape)
+    assert (result.element, result.shape) == expected, f"{node!r} became {result.type}"
+    return result
+
+
+def _leave(b: Builder, x: Value) -> Value:
+    """Bools cross a function boundary as i8."""
+    return b.op("arith.extui", [x], element="i8") if x.element == "i1" else x
