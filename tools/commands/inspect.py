@@ -1,0 +1,99 @@
+"""`stepforge inspect`: what an artifact holds, read without IREE."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from stepforge.runtime.container import Artifact, read_artifact
+from stepforge.runtime.manifest import ITEM_SIZES, Group, Manifest, Target, Variable
+from stepforge.tools.verb import Verb, file_size, json_option, print_json, table
+
+Row = tuple[str, ...]
+
+
+@click.command("inspect", cls=Verb)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--variables", "list_variables", is_flag=True, help="List every variable.")
+@json_option
+def inspect_command(file: Path, list_variables: bool, as_json: bool) -> None:
+    """Show what an artifact holds: target, functions, variables, hyperparameters.
+
+    The digest is checked first. Nothing is run.
+    """
+    artifact = read_artifact(file)
+    if as_json:
+        size = len(artifact.vmfb_bytes)
+        facts = {"file": str(file), "bytes": size, "sha256": artifact.sha256}
+        print_json({**facts, "manifest": artifact.manifest})
+        return
+    click.echo("\n\n".join(_sections(file, artifact, list_variables)))
+
+
+def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[str]:
+    manifest = artifact.manifest
+    size = len(artifact.vmfb_bytes)
+    facts = [
+        ("file", f"{file}, {size} bytes, SHA-256 {artifact.sha256}"),
+        ("made by", f"stepforge {manifest.package_version} with IREE {manifest.iree_version}"),
+        ("contract", f"format {manifest.format_version}, calling convention {manifest.abi}"),
+        ("formula", manifest.formula),
+        *(("target", _target(target)) for target in manifest.targets),
+        *manifest.facts,
+    ]
+    yield table(facts)
+    yield table(list(_functions(manifest)), ("function", "arguments", "results"))
+    yield table(list(_totals(manifest)), ("variables", "count", "elements", "bytes"))
+    for group in manifest.groups:
+        yield table(list(_hyperparameters(group)), (_group_title(group), "value", ""))
+    if list_variables:
+        rows = [(v.name, v.role, _shaped(v), v.storage) for v in manifest.variables]
+        yield table(rows, ("variable", "role", "type", "storage"))
+
+
+def _target(target: Target) -> str:
+    parts = [target.name, target.backend, target.arch, target.cpu, target.iree_target or ""]
+    details = ", ".join(dict.fromkeys(filter(None, parts)))
+    needs = ", ".join((*target.requirements, *target.features, *target.cpu_features))
+    return f"{details}; needs {needs}" if needs else details
+
+
+def _functions(manifest: Manifest) -> Iterator[Row]:
+    for function in manifest.functions:
+        roles = [argument.role for argument in function.arguments]
+        counted = ", ".join(f"{roles.count(role)} {role}" for role in dict.fromkeys(roles))
+        outputs = [result.name for result in function.results if result.role == "output"]
+        states = len(function.results) - len(outputs)
+        yield function.name, counted, ", ".join((f"{states} state", *outputs))
+
+
+def _totals(manifest: Manifest) -> Iterator[Row]:
+    kinds: dict[str, list[Variable]] = {}
+    for variable in manifest.variables:
+        kind = variable.role if variable.slot is None else f"{variable.role} {variable.slot}"
+        kinds.setdefault(kind, []).append(variable)
+    for kind, variables in kinds.items():
+        counts = [math.prod(variable.shape) for variable in variables]
+        total = sum(
+            count * ITEM_SIZES[variable.dtype]
+            for count, variable in zip(counts, variables, strict=True)
+        )
+        yield kind, str(len(variables)), str(sum(counts)), file_size(total)
+
+
+def _group_title(group: Group) -> str:
+    of = "all parameters" if group.variables is None else f"{len(group.variables)} parameters"
+    return f"hyperparameters of {of}" + (f" in {group.function}" if group.function else "")
+
+
+def _hyperparameters(group: Group) -> Iterator[Row]:
+    for item in group.hyperparameters:
+        kind = "settable" if item.settable else "scheduled" if item.variable else "baked"
+        yield item.name, str(item.value), kind
+
+
+def _shaped(variable: Variable) -> str:
+    return "x".join((*map(str, variable.shape), variable.dtype))
