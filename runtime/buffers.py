@@ -1,0 +1,159 @@
+"""Tensors a device can see, and moving their contents.
+
+On local devices a tensor is an aligned NumPy array of ours, imported without a copy. IREE keeps
+imported memory alive only through its buffer object, and reads misaligned memory without a check
+(both end in a crash), so a `Tensor` holds the array and the buffer for as long as the device can
+see them. Elsewhere state lies in device memory, and what the host writes on every step lies in
+memory that both see.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stepforge.runtime import bindings as iree
+from stepforge.runtime.devices import Device
+
+Array = NDArray[Any]
+
+# IREE's CPU code reads whole vectors of up to 64 bytes.
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """A dense row-major tensor. `array` is its memory where the host sees it, else None."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    view: iree.HalBufferView
+    array: Array | None
+    keep: tuple[Any, ...] = ()
+    """What must live as long as the tensor."""
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def aligned_bytes(size: int) -> Array:
+    """Writable zeros at an address that is a multiple of `ALIGNMENT`, padded to whole vectors."""
+    raw = np.zeros(_padded(size) + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + _padded(size)]
+
+
+def _padded(size: int) -> int:
+    """Whole vectors, and never nothing: an empty tensor has an address too."""
+    return max(ALIGNMENT, -(-size // ALIGNMENT) * ALIGNMENT)
+
+
+class Memory:
+    """Makes, reads and writes the tensors of one device. Calls wait until the data has arrived."""
+
+    __slots__ = ("_allocator", "_device")
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._allocator = device.hal.allocator
+
+    def state(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
+        """A tensor that lives on the device. On the host's memory it is zero, else undefined."""
+        if self._device.is_host:
+            return self._imported(shape, dtype)
+        size = _padded(math.prod(shape) * dtype.itemsize)
+        buffer = self._allocator.allocate_buffer(iree.STATE_MEMORY, iree.STATE_USAGE, size)
+        return _tensor(buffer, shape, dtype, None)
+
+    def shared(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
+        """A tensor that the host writes through `array` and the device reads."""
+        if self._device.is_host:
+            return self._imported(shape, dtype)
+        size = _padded(math.prod(shape) * dtype.itemsize)
+        buffer = self._allocate_shared(size, iree.MAPPED_USAGE)
+        mapping = buffer.map()
+        memory = mapping.asarray((size,), np.dtype(np.uint8))
+        memory[:] = 0
+        return _tensor(buffer, shape, dtype, _shaped(memory, shape, dtype), mapping)
+
+    def read(self, tensor: Tensor) -> Array:
+        """A copy of the contents, as a new array."""
+        if tensor.array is not None:
+            return tensor.array.copy()
+        buffer = tensor.view.get_buffer()
+        staging = self._allocator.allocate_buffer(
+            iree.SHARED_MEMORY, iree.STAGING_USAGE, buffer.byte_length()
+        )
+        self._copy(buffer, staging)
+        data = staging.map().asarray((buffer.byte_length(),), np.dtype(np.uint8))
+        return _shaped(data, tensor.shape, tensor.dtype).copy()
+
+    def write(self, tensor: Tensor, values: Array) -> None:
+        """Replace the contents; `values` has the tensor's shape and dtype."""
+        if tensor.array is not None:
+            tensor.array[...] = values
+            return
+        buffer = tensor.view.get_buffer()
+        size = buffer.byte_length()
+        staging = self._allocator.allocate_buffer(iree.SHARED_MEMORY, iree.STAGING_USAGE, size)
+        data = staging.map().asarray((size,), np.dtype(np.uint8))
+        flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        data[: flat.size] = flat
+        self._copy(staging, buffer)
+
+    def result(self, view: iree.HalBufferView) -> Tensor:
+        """A tensor that a call returned."""
+        shape, dtype = tuple(view.shape), iree.element_dtype(view)
+        buffer = view.get_buffer()
+        visible = int(buffer.memory_type()) & iree.HOST_VISIBLE
+        if not (self._device.is_host and visible and int(buffer.allowed_usage()) & iree.MAPPABLE):
+            return Tensor(shape, dtype, view, None, (buffer,))
+        mapping = buffer.map()
+        array = mapping.asarray(shape, dtype)
+        return Tensor(shape, dtype, view, array, (buffer, mapping))
+
+    def _imported(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
+        memory = aligned_bytes(math.prod(shape) * dtype.itemsize)
+        buffer = self._allocator.import_host_allocation(
+            memory, iree.SHARED_MEMORY, iree.IMPORTED_USAGE
+        )
+        return _tensor(buffer, shape, dtype, _shaped(memory, shape, dtype), memory)
+
+    def _allocate_shared(self, size: int, usage: int) -> iree.HalBuffer:
+        try:
+            return self._allocator.allocate_buffer(iree.NEAR_SHARED_MEMORY, usage, size)
+        except (RuntimeError, ValueError):
+            # A device without a window for the host on its own memory reads the host's.
+            return self._allocator.allocate_buffer(iree.SHARED_MEMORY, usage, size)
+
+    def _copy(self, source: iree.HalBuffer, target: iree.HalBuffer) -> None:
+        semaphore = self._device.hal.create_semaphore(0)
+        self._device.hal.queue_copy(
+            source,
+            target,
+            wait_semaphores=iree.HalFence.create_at(semaphore, 0),
+            signal_semaphores=iree.HalFence.create_at(semaphore, 1),
+        )
+        semaphore.wait(1)
+
+
+def _shaped(memory: Array, shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
+    size = math.prod(shape) * dtype.itemsize
+    return memory[:size].view(dtype).reshape(shape)
+
+
+def _tensor(
+    buffer: iree.HalBuffer,
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    array: Array | None,
+    *keep: Any,
+) -> Tensor:
+    view = iree.HalBufferView(buffer, tuple(shape), iree.element_type(dtype))
+    return Tensor(tuple(shape), dtype, view, array, (buffer, *keep))
