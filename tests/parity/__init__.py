@@ -1,0 +1,1 @@
+"""The parity table: every optimizer in every setting, on every backend, against the oracles."""
