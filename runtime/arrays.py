@@ -29,6 +29,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 # How a message spells the dtype in a call of astype.
 _SPELLED = {"bfloat16": "ml_dtypes.bfloat16", "bool": "np.bool_"}
 
+# NumPy would make arrays of these, but of a dtype that it chooses.
+_NO_ARRAYS = (type(None), bool, int, float, complex, str, bytes, list, tuple, dict)
 _EXPORTS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("__dlpack__", np.from_dlpack),
     ("__array__", np.asarray),
@@ -81,36 +83,39 @@ def _as_array(
     value: Any, where: str, dtype: np.dtype[Any], shape: tuple[int, ...], error: type[InputError]
 ) -> Array:
     expected = f"expected an array of {dtype.name}{list(shape)}"
-    if isinstance(value, np.ma.MaskedArray):
+    kind = _kind(value)
+    if issubclass(kind, np.ma.MaskedArray):
         raise error(f"{where}: {expected}, got a masked array; fill it first with .filled(0)")
-    if isinstance(value, np.ndarray):
+    if issubclass(kind, np.ndarray):
         return np.asarray(value)
-    if isinstance(value, (np.generic, float, int)) and not isinstance(value, bool) and shape == ():
-        return _scalar(value, dtype)
-    if isinstance(value, (type(None), bool, int, float, complex, str, bytes, list, tuple, dict)):
-        kind = "None" if value is None else f"a {type(value).__name__}"
-        hint = f"; make one with np.asarray(value, {_spelled(dtype)})" if value is not None else ""
-        raise error(f"{where}: {expected}, got {kind}{hint}")
+    if shape == () and issubclass(kind, np.generic):
+        return np.asarray(value)
+    if shape == () and kind in (float, int):
+        return np.asarray(value).astype(dtype)
+    if issubclass(kind, _NO_ARRAYS):
+        text = "None" if value is None else f"a {kind.__name__}"
+        hint = "" if value is None else f"; make one with np.asarray(value, {_spelled(dtype)})"
+        raise error(f"{where}: {expected}, got {text}{hint}")
     return _exported(value, f"{where}: {expected}", error)
 
 
-def _scalar(value: Any, dtype: np.dtype[Any]) -> Array:
-    """A number for a rank-0 tensor: Python's take the dtype, NumPy's keep their own."""
-    return np.asarray(value) if isinstance(value, np.generic) else np.asarray(value).astype(dtype)
+def _kind(value: Any) -> type[Any]:
+    return type(value)
 
 
 def _exported(value: Any, expected: str, error: type[InputError]) -> Array:
     """Import through DLPack, else through `__array__`."""
     failure: Exception | None = None
+    kind = _kind(value)
     for method, convert in _EXPORTS:
         # Asked of the type, so that no attribute of the object runs.
-        if getattr(type(value), method, None) is None:
+        if getattr(kind, method, None) is None:
             continue
         try:
             return np.asarray(convert(value))
         except Exception as caught:  # whatever the other library raises becomes the cause
             failure = failure or caught
-    got = f"{expected}, got {type(value).__module__}.{type(value).__qualname__}"
+    got = f"{expected}, got {kind.__module__}.{kind.__qualname__}"
     if failure is None:
         raise error(f"{got}, which offers neither __dlpack__ nor __array__")
     raise error(

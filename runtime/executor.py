@@ -131,10 +131,9 @@ class Module:
     def _argument(self, value: Value) -> Tensor | float | int:
         if isinstance(value, np.ndarray):
             return self.upload(value)
-        if isinstance(value, Tensor):
-            return value
-        # A NumPy scalar: IREE takes Python numbers only.
-        return value.item() if isinstance(value, np.generic) else value
+        # A NumPy scalar has to become a Python number: IREE takes no other.
+        item: Any = value
+        return item.item() if issubclass(type(item), np.generic) else item
 
     def _result(self, results: iree.VmVariantList, index: int) -> Tensor | float | int:
         value: Any = results.get_variant(index)

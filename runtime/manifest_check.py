@@ -23,7 +23,7 @@ from stepforge.runtime.manifest import (
     Manifest,
     Variable,
 )
-from stepforge.runtime.scalars import compile_program, inputs
+from stepforge.runtime.scalars import compile_program, host_arguments, inputs
 
 MAX_BYTES = 2**46
 MAX_NAME = 1024
@@ -111,6 +111,7 @@ def _check_initializer(where: str, v: Variable) -> None:
 def _check_function(f: Function, table: Mapping[str, Variable]) -> None:
     where = f"function {f.name!r}"
     _require(f.name.isidentifier() and len(f.name) <= MAX_NAME, f"{where}: not an identifier")
+    _check_order(where, f, table)
     for argument in f.arguments:
         _check_argument(f"{where}, argument {argument.name!r}", argument, f, table)
     for result in f.results:
@@ -123,6 +124,18 @@ def _check_function(f: Function, table: Mapping[str, Variable]) -> None:
         fits = name in table and table[name].role == "parameter"
         _require(fits, f"{where}: {name!r} is no parameter")
     _check_scalars(where, f, table)
+
+
+def _check_order(where: str, f: Function, table: Mapping[str, Variable]) -> None:
+    """Tensors first, then the host's numbers, of which the ABI has two kinds."""
+    hosts = {name for name, v in table.items() if v.storage == "host"}
+    numbers = host_arguments(f, hosts)
+    last = f.arguments[len(f.arguments) - len(numbers) :]
+    _require(last == numbers, f"{where}: host scalars come after all tensors")
+    fits = all(a.dtype in ("float32", "int64") and a.result is None for a in numbers)
+    _require(
+        fits, f"{where}: a host scalar is passed as float32 or int64 and replaced by no result"
+    )
 
 
 def _check_argument(where: str, a: Argument, f: Function, table: Mapping[str, Variable]) -> None:

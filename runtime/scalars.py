@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stepforge.runtime.errors import ArtifactFormatError
-from stepforge.runtime.manifest import Row, Scalar, ScalarProgram
+from stepforge.runtime.manifest import Argument, Function, Row, Scalar, ScalarProgram
 
 INF = math.inf
 NAN = math.nan
@@ -275,3 +276,51 @@ def _increments(program: ScalarProgram) -> tuple[tuple[str, int], ...] | None:
             return None
         found.append((name, amount))
     return tuple(found)
+
+
+DERIVATIONS: Mapping[str, Callable[[float], float]] = {
+    "value": lambda x: x,
+    "one_minus": lambda x: 1.0 - x,
+    "log": _total(_log),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HostScalars:
+    """What the host adds to a call: its last arguments, and the variables' values after it."""
+
+    arguments: tuple[NDArray[np.floating] | float | int, ...]
+    next_values: dict[str, Scalar]
+
+
+def host_arguments(function: Function, variables: Collection[str]) -> tuple[Argument, ...]:
+    """The arguments that travel as primitives; `variables` are the host variables' paths."""
+    return tuple(
+        a for a in function.arguments if a.role not in ("gradient", "input") and a.name in variables
+    )
+
+
+def evaluate_scalars(function: Function, values: Values) -> HostScalars:
+    """Evaluate a function's host scalars once; `values` holds every host variable.
+
+    The table is one array, last among the arguments; without one, each host argument is a number.
+    """
+    table: list[Scalar] = []
+    following: list[tuple[str, Scalar]] = []
+    program = function.scalars
+    if program is not None:
+        table, following = compile_program(program).run(values)
+    primitives: list[NDArray[np.floating] | float | int] = [
+        primitive(argument, values[argument.name]) for argument in host_arguments(function, values)
+    ]
+    if program is not None and program.table:
+        with np.errstate(over="ignore"):
+            primitives.append(np.array(table, np.float64).astype(program.dtype))
+    return HostScalars(tuple(primitives), {**values, **dict(following)})
+
+
+def primitive(argument: Argument, value: Scalar) -> float | int:
+    """The number that is passed for a host argument; IREE rounds a float once to f32."""
+    if argument.dtype.startswith("float"):
+        return DERIVATIONS[argument.derive](float(value))
+    return int(value)

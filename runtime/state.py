@@ -1,0 +1,111 @@
+"""The values of all variables: tensors on the device, numbers on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from stepforge.runtime.arrays import Array, checked, numpy_dtype
+from stepforge.runtime.buffers import Memory, Tensor
+from stepforge.runtime.errors import InputError
+from stepforge.runtime.initializers import first_value
+from stepforge.runtime.manifest import Scalar, Variable
+from stepforge.runtime.names import listed, nearest
+
+INT64 = range(-(2**63), 2**63)
+
+
+def host_dtype(variable: Variable) -> np.dtype[Any]:
+    """How a host variable is kept and saved: a float as float64, so that a setting is exact."""
+    name = variable.dtype
+    return numpy_dtype("float64" if name.startswith("float") else name)
+
+
+class State:
+    """Storage without rules about when it may be used; those are the step's."""
+
+    __slots__ = ("_memory", "numbers", "tensors", "variables")
+
+    def __init__(self, variables: Iterable[Variable], memory: Memory) -> None:
+        self.variables = {v.name: v for v in variables}
+        self._memory = memory
+        self.tensors: dict[str, Tensor] = {
+            v.name: memory.state(v.shape, numpy_dtype(v.dtype))
+            for v in self.variables.values()
+            if v.storage == "device"
+        }
+        self.numbers: dict[str, Scalar] = {
+            v.name: host_dtype(v).type(0).item()
+            for v in self.variables.values()
+            if v.storage == "host"
+        }
+
+    def read(self, path: str) -> Array:
+        """A copy of a variable's value, in its own dtype."""
+        if path in self.numbers:
+            return np.asarray(self.numbers[path], numpy_dtype(self.variables[path].dtype))
+        return self._memory.read(self.tensors[path])
+
+    def check(self, path: str, value: Any) -> Array:
+        """`value` as an array that `write` takes. Raises InputError; changes nothing."""
+        variable = self.variables[path]
+        where = f"variable {path!r}"
+        if path not in self.numbers:
+            return checked(value, where, numpy_dtype(variable.dtype), variable.shape)
+        dtype = host_dtype(variable)
+        if isinstance(value, np.ndarray) and value.dtype == numpy_dtype(variable.dtype):
+            value = value.astype(dtype)
+        return checked(value, where, dtype, ())
+
+    def write(self, path: str, value: Array) -> None:
+        """Replace a variable's value by one that `check` returned."""
+        if path in self.numbers:
+            self.numbers[path] = value.item()
+        else:
+            self._memory.write(self.tensors[path], value)
+
+    def snapshot(self) -> dict[str, Array]:
+        """Copies of everything, by path; floats of the host as float64."""
+        return {
+            path: np.asarray(self.numbers[path], host_dtype(variable))
+            if path in self.numbers
+            else self.read(path)
+            for path, variable in self.variables.items()
+        }
+
+    def initial(self, given: Mapping[str, Any]) -> dict[str, Array]:
+        """First values of all variables: the given ones, else the initializers'.
+
+        `given` is by path. Raises InputError when one is missing or does not fit; changes nothing.
+        """
+        known = [v.name for v in self.variables.values() if v.storage == "device"]
+        for path in given:
+            if path not in self.tensors:
+                raise InputError(
+                    f"initialize: no variable {path!r} on the device{nearest(path, known)}"
+                )
+        missing = [
+            v.name
+            for v in self.variables.values()
+            if v.initializer.kind == "required" and v.name not in given
+        ]
+        if missing:
+            raise InputError(
+                f"initialize: missing {listed(missing)}, which have no initializer; expected "
+                f"{len(missing) + len(given)} arrays, got {listed(given) or 'none'}"
+            )
+        return {
+            path: self.check(path, given[path]) if path in given else self._first(variable)
+            for path, variable in self.variables.items()
+        }
+
+    def _first(self, variable: Variable) -> Array:
+        if variable.storage == "device":
+            return first_value(variable)
+        value = variable.initializer.value
+        if value is None:
+            return first_value(variable).astype(host_dtype(variable))
+        # Not through the declared dtype: 0.999 stays the float64 it was compiled with.
+        return np.asarray(value, host_dtype(variable))
