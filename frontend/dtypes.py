@@ -68,7 +68,7 @@ def as_dtype(like: DTypeLike) -> DType:
     if isinstance(like, DType):
         return like
     found = _BY_KEY.get(like)
-    if found is None and not isinstance(like, str):
+    if found is None and isinstance(like, type):
         try:
             found = _BY_KEY.get(np.dtype(like))
         except TypeError:

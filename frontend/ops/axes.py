@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import SupportsIndex, TypeAlias
 
 from stepforge.frontend.dtypes import TensorType
 from stepforge.frontend.errors import ShapeError
 from stepforge.frontend.ops.op import Attributes
 
-Axes: TypeAlias = "int | Sequence[int] | None"
+Integers: TypeAlias = Iterable[SupportsIndex]
+Axes: TypeAlias = "SupportsIndex | Integers | None"
 
 
-def as_axis(name: str, axis: int, type_: TensorType) -> int:
+def as_integer(name: str, number: SupportsIndex) -> int:
+    """A whole number, NumPy's included, as an int; raises ShapeError for anything else."""
+    try:
+        return operator.index(number)
+    except TypeError:
+        rule = f"{name}: axes, bounds and amounts are whole numbers"
+        raise ShapeError(rule, expected="an int", got=repr(number)) from None
+
+
+def as_integers(name: str, numbers: Integers) -> tuple[int, ...]:
+    return tuple(as_integer(name, number) for number in numbers)
+
+
+def as_axis(name: str, axis: SupportsIndex, type_: TensorType) -> int:
     """A possibly negative axis as one of 0 .. rank - 1; raises ShapeError."""
-    check_axis(name, axis + type_.rank if axis < 0 else axis, type_)
-    return axis % type_.rank
+    number = as_integer(name, axis)
+    check_axis(name, number + type_.rank if number < 0 else number, type_)
+    return number % type_.rank
 
 
 def as_axes(name: str, axes: Axes, type_: TensorType) -> tuple[int, ...]:
     """Axes, sorted and without signs; None means all. Raises ShapeError for a repeated one."""
     if axes is None:
         return tuple(range(type_.rank))
-    given = (axes,) if isinstance(axes, int) else tuple(axes)
+    given = axes if isinstance(axes, Iterable) else (axes,)
     result = tuple(sorted(as_axis(name, axis, type_) for axis in given))
     check_axes(name, result, type_)
     return result

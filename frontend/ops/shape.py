@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 
 from stepforge.frontend.dtypes import Array, TensorType
 from stepforge.frontend.errors import DTypeError, ShapeError
 from stepforge.frontend.ops.apply import Operand, apply, lift
-from stepforge.frontend.ops.axes import Axes, as_axes, as_axis, check_axes, check_axis, matched
+from stepforge.frontend.ops.axes import (
+    Axes,
+    as_axes,
+    as_axis,
+    as_integers,
+    check_axes,
+    check_axis,
+    matched,
+)
 from stepforge.frontend.ops.op import Attributes, Op, Types, show
 from stepforge.frontend.ops.source import BROADCAST, as_shape
 
@@ -125,7 +133,9 @@ REVERSE = Op("reverse", _infer_reverse, _reverse, 1, attributes=("axes",))
 OPS: tuple[Op, ...] = (RESHAPE, TRANSPOSE, SLICE, CONCATENATE, PAD, REVERSE)
 
 
-def broadcast_to(x: Node, shape: Iterable[int], axes: Sequence[int] | None = None) -> Node:
+def broadcast_to(
+    x: Node, shape: Iterable[int], axes: Sequence[SupportsIndex] | None = None
+) -> Node:
     """x repeated to `shape`.
 
     axes: the result axis of each axis of x, in increasing order, with equal sizes. None aligns the
@@ -133,7 +143,7 @@ def broadcast_to(x: Node, shape: Iterable[int], axes: Sequence[int] | None = Non
     """
     target = as_shape(shape)
     if axes is not None:
-        return apply(BROADCAST, x, shape=target, axes=tuple(axes))
+        return apply(BROADCAST, x, shape=target, axes=as_integers("broadcast", axes))
     if x.shape == target:
         return x
     offset = len(target) - x.rank
@@ -150,7 +160,7 @@ def reshape(x: Node, shape: Iterable[int]) -> Node:
     return x if x.shape == target else apply(RESHAPE, x, shape=target)
 
 
-def transpose(x: Node, permutation: Sequence[int] | None = None) -> Node:
+def transpose(x: Node, permutation: Sequence[SupportsIndex] | None = None) -> Node:
     """Axis i of the result is axis permutation[i] of x; None reverses the axes."""
     order = range(x.rank - 1, -1, -1) if permutation is None else permutation
     return apply(TRANSPOSE, x, permutation=tuple(as_axis("transpose", a, x.type) for a in order))
@@ -158,13 +168,13 @@ def transpose(x: Node, permutation: Sequence[int] | None = None) -> Node:
 
 def slice(
     x: Node,
-    starts: Sequence[int],
-    limits: Sequence[int],
-    strides: Sequence[int] | None = None,
+    starts: Sequence[SupportsIndex],
+    limits: Sequence[SupportsIndex],
+    strides: Sequence[SupportsIndex] | None = None,
 ) -> Node:
     """The elements from starts up to, not including, limits; one number per axis, none negative."""
-    steps = tuple(strides) if strides is not None else (1,) * x.rank
-    return apply(SLICE, x, starts=tuple(starts), limits=tuple(limits), strides=steps)
+    given = {"starts": starts, "limits": limits, "strides": strides or (1,) * x.rank}
+    return apply(SLICE, x, **{key: as_integers("slice", v) for key, v in given.items()})
 
 
 def concatenate(nodes: Sequence[Node], axis: int = 0) -> Node:
@@ -174,9 +184,12 @@ def concatenate(nodes: Sequence[Node], axis: int = 0) -> Node:
     return apply(CONCATENATE, *nodes, axis=as_axis("concatenate", axis, nodes[0].type))
 
 
-def pad(x: Node, value: Operand, low: Sequence[int], high: Sequence[int]) -> Node:
+def pad(
+    x: Node, value: Operand, low: Sequence[SupportsIndex], high: Sequence[SupportsIndex]
+) -> Node:
     """x with `value` (rank 0) before and after: low[i] and high[i] elements on axis i."""
-    return apply(PAD, *lift("pad", (x, value)), low=tuple(low), high=tuple(high))
+    before, after = as_integers("pad", low), as_integers("pad", high)
+    return apply(PAD, *lift("pad", (x, value)), low=before, high=after)
 
 
 def reverse(x: Node, axes: Axes = None) -> Node:

@@ -162,6 +162,8 @@ def as_constant_value(value: object) -> ConstantValue:
         return as_constant_value((exact if integral else exact.astype(np.float64)).tolist())
     if isinstance(value, list | tuple):
         return tuple(as_constant_value(row) for row in cast("Iterable[object]", value))
+    if isinstance(value, float) and math.isnan(value):
+        return math.nan  # one NaN: its sign and payload are not kept anywhere
     for type_ in (bool, int, float):
         if isinstance(value, type_):
             return type_(value)

@@ -175,7 +175,7 @@ UNARY = (
     unary("neg", lambda x: 0 - x, dtypes=NUMBERS),
     unary("abs", lambda x: np.where(x < 0, -x, x), dtypes=NUMBERS),
     unary("sign", lambda x: np.where(x != x, x, (x > 0) * 1 - (x < 0) * 1), dtypes=NUMBERS),
-    unary("sqrt", lambda x: np.where(x < 0, NAN, np.abs(x) ** np.longdouble(0.5)), Domain(0, 50, (0.0, 1e-4, INF, -1.0))),
+    unary("sqrt", lambda x: np.where(x < 0, NAN, np.abs(x) ** np.longdouble(0.5)), POSITIVE),
     unary("rsqrt", lambda x: 1 / np.sqrt(x), POSITIVE, ulp=1.5, why="a root, then a quotient"),
     library("exp", np.exp, Domain(-20, 10, EDGES)),
     library("expm1", np.expm1, SMALL),

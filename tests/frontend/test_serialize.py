@@ -1,0 +1,185 @@
+"""Graphs as JSON: exact values, canonical text, and text that is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stepforge.frontend import ops
+from stepforge.frontend.errors import FrontendError, SerializeError
+from stepforge.frontend.evaluate import evaluate
+from stepforge.frontend.graph import Graph
+from stepforge.frontend.serialize import from_json, graph_from_data, graph_to_data, to_json
+
+
+def build() -> Graph:
+    graph = Graph("g")
+    x = graph.input("x", "f32", (2,))
+    ops.reduce_sum(x * 0.1, 0)
+    return graph
+
+
+TEXT = (
+    '{"graphs":[{"name":"g","nodes":[["input",[],{"dtype":"float32","name":"x","shape":[2]}],'
+    '["constant",[],{"dtype":"float32","shape":[],"value":0.1}],'
+    '["broadcast",[1],{"axes":[],"shape":[2]}],["mul",[0,2],{}],["reduce_sum",[3],{"axes":[0]}]]}]'
+    ',"named":{"total":[0,4]}}'
+)
+
+
+def test_golden_text() -> None:
+    graph = build()
+    assert to_json([graph], {"total": graph.nodes[-1]}) == TEXT
+    graphs, named = from_json(TEXT)
+    assert to_json(graphs, named) == TEXT
+    assert named["total"] is graphs[0].nodes[-1]
+    assert from_json(TEXT.encode())[1].keys() == {"total"}
+
+
+def test_several_graphs_keep_their_nodes_apart() -> None:
+    one, two = build(), build()
+    graphs, named = from_json(to_json([one, two], {"a": one.nodes[0], "b": two.nodes[0]}))
+    assert [named["a"].graph, named["b"].graph] == graphs
+
+
+def test_locations_are_kept_when_asked_for() -> None:
+    graph = build()
+    (copy,), _ = from_json(to_json([graph], locations=True))
+    assert [x.location for x in copy.nodes] == [x.location for x in graph.nodes]
+    (plain,), _ = from_json(to_json([graph]))
+    assert {x.location for x in plain.nodes} == {""}
+
+
+@given(st.floats(), st.sampled_from(["f64", "f32", "bf16"]))
+def test_float_constants_are_exact(value: float, dtype: str) -> None:
+    graph = Graph()
+    try:
+        graph.constant(value, dtype)
+    except FrontendError:
+        return  # a finite value that the dtype cannot hold
+    copy = graph_from_data(json.loads(json.dumps(graph_to_data(graph), allow_nan=False)))
+    got = copy.nodes[0].attributes["value"]
+    assert got == value or (math.isnan(got) and math.isnan(value))
+    assert math.copysign(1, got) == math.copysign(1, value) or math.isnan(value)
+    (a,), (b,) = evaluate(graph.nodes, {}), evaluate(copy.nodes, {})
+    assert a.tobytes() == b.tobytes()
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_integer_constants_are_exact(value: int) -> None:
+    graph = Graph()
+    graph.constant([value], "i64")
+    copy = graph_from_data(graph_to_data(graph))
+    assert copy.nodes[0].attributes["value"] == (value,)
+    assert evaluate(copy.nodes, {})[0].tolist() == [value]
+
+
+def node(*row: Any) -> Any:
+    return {"graphs": [{"name": "g", "nodes": [list(row)]}], "named": {}}
+
+
+INPUT = {"dtype": "float32", "name": "x", "shape": [2]}
+
+WRONG: list[tuple[Any, str]] = [
+    ([], "the document must have exactly its keys"),
+    ({"graphs": []}, "the document must have exactly its keys"),
+    ({"graphs": {}, "named": {}}, r"(?s)the document: 'graphs'.*expected: list"),
+    ({"graphs": [1], "named": {}}, "a graph must have exactly its keys"),
+    ({"graphs": [], "named": {"a": [0, 0]}}, r"(?s)'a' names a node.*\[0, 0\]"),
+    ({"graphs": [], "named": {"a": 3}}, "expected: a list"),
+    (node("input", []), r"(?s)node 0 of graph 'g' is wrong.*a node is \[op"),
+    (node("plus", [], {}), r"(?s)unknown op.*got: plus"),
+    (node(["add"], [], {}), "unknown op"),
+    (node("add", [0, 0], {}), "operands are ids of earlier nodes"),
+    (node("add", [], {}), "add: wrong number of operands"),
+    (node("concatenate", [], {"axis": 0}), "concatenate: wrong number of operands"),
+    (node("input", [], {"dtype": "float32", "name": "x"}), "the attributes of input must have"),
+    (node("input", [], INPUT | {"more": 1}), "the attributes of input must have"),
+    (node("input", [], INPUT | {"dtype": "f1"}), "not a dtype"),
+    (node("input", [], INPUT | {"dtype": 3}), "expected: a string"),
+    (node("input", [], INPUT | {"name": None}), "expected: a string"),
+    (node("input", [], INPUT | {"shape": [-2]}), "sizes of 0 or more"),
+    (node("input", [], INPUT | {"shape": [2.0]}), "expected: an integer"),
+    (node("input", [], INPUT | {"shape": [True]}), "expected: an integer"),
+    (node("input", [], INPUT, 3), "expected: a string"),
+    (node("constant", [], {"dtype": "int8", "shape": [], "value": 300}), "does not fit int8"),
+    (node("constant", [], {"dtype": "int8", "shape": [], "value": "1"}), "a number, or lists"),
+    (node("constant", [], {"dtype": "int8", "shape": [], "value": {}}), "a number, or lists"),
+    (node("constant", [], {"dtype": "int8", "shape": [2], "value": [1]}), "have the shape"),
+    (node("iota", [], {"dtype": "int8", "shape": [2], "axis": 1}), "iota: the axis"),
+]
+
+
+@pytest.mark.parametrize(("data", "text"), WRONG)
+def test_wrong_documents(data: Any, text: str) -> None:
+    with pytest.raises(SerializeError, match=text):
+        from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("text", ["", "{", "nope", b"\xff", "[" * 100_000, "1" * 5000])
+def test_text_that_is_not_json(text: str) -> None:
+    with pytest.raises(SerializeError):
+        from_json(text)
+
+
+def test_a_value_nested_too_deep() -> None:
+    deep = "[" * 900 + "1" + "]" * 900
+    with pytest.raises(SerializeError):
+        from_json(TEXT.replace("0.1", deep))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 9) | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=500)
+@given(st.integers(0, 4), st.integers(0, 2), JSON)
+def test_any_value_in_any_place_is_read_or_refused(index: int, place: int, value: Any) -> None:
+    data = json.loads(TEXT)
+    data["graphs"][0]["nodes"][index][place] = value
+    try:
+        from_json(json.dumps(data))
+    except SerializeError:
+        return
+
+
+@settings(max_examples=500)
+@given(st.sampled_from(["dtype", "shape", "value", "axes", "name"]), JSON)
+def test_any_attribute_is_read_or_refused(key: str, value: Any) -> None:
+    data = json.loads(TEXT)
+    for row in data["graphs"][0]["nodes"]:
+        if key in row[2]:
+            row[2][key] = value
+    try:
+        graphs, named = from_json(json.dumps(data))
+    except SerializeError:
+        return
+    assert to_json(graphs, named) == json.dumps(data, separators=(",", ":"), sort_keys=True)
+
+
+def test_a_document_with_the_same_name_twice() -> None:
+    graph = Graph()
+    graph.input("x", "f32", (2,))
+    data = graph_to_data(graph)
+    rows: Any = data["nodes"]
+    rows.append(rows[0])
+    with pytest.raises(SerializeError, match="input names are unique"):
+        graph_from_data(data)
+
+
+def test_numpy_values_do_not_reach_the_text() -> None:
+    graph = Graph()
+    x = graph.input("x", "f32", np.ones((2, 3)).shape)
+    ops.slice(x, (np.int64(0), np.int64(1)), (2, 3))
+    ops.reduce_sum(x, np.int64(1))
+    (copy,), _ = from_json(to_json([graph]))
+    assert [x.type for x in copy.nodes] == [x.type for x in graph.nodes]
