@@ -47,7 +47,8 @@ def from_json(text: str | bytes) -> tuple[list[Graph], dict[str, Node]]:
         raise SerializeError("this is not JSON", got=error) from error
     fields = _fields(data, {"graphs": list, "named": dict}, "the document")
     graphs = [graph_from_data(graph) for graph in fields["graphs"]]
-    named = {name: _find(graphs, name, place) for name, place in fields["named"].items()}
+    nodes = [graph.nodes for graph in graphs]
+    named = {name: _find(nodes, name, place) for name, place in fields["named"].items()}
     return graphs, named
 
 
@@ -95,12 +96,10 @@ def _add_node(graph: Graph, nodes: Sequence[Node], row: Any) -> Node:
     return graph.add(op, [nodes[i] for i in ids], decoded, location=location)
 
 
-def _find(graphs: Sequence[Graph], name: str, place: Any) -> Node:
+def _find(nodes: Sequence[Sequence[Node]], name: str, place: Any) -> Node:
     index = _integers(place)
-    if len(index) == 2 and 0 <= index[0] < len(graphs):
-        nodes = graphs[index[0]].nodes
-        if 0 <= index[1] < len(nodes):
-            return nodes[index[1]]
+    if len(index) == 2 and 0 <= index[0] < len(nodes) and 0 <= index[1] < len(nodes[index[0]]):
+        return nodes[index[0]][index[1]]
     raise SerializeError(f"{name!r} names a node", expected="[graph, node]", got=place)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stepforge.frontend.errors import FrontendError, VerifyError
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.ops import OPS
@@ -18,15 +20,15 @@ def verify(graph: Graph) -> None:
     if len(names) != len(set(names)) or set(names) != set(graph.inputs):
         raise VerifyError("input names are unique and known to their graph", got=sorted(names))
     for index, node in enumerate(nodes):
-        _verify_place(graph, index, node)
+        _verify_place(nodes, index, node, graph)
         _verify_type(node)
 
 
-def _verify_place(graph: Graph, index: int, node: Node) -> None:
+def _verify_place(nodes: Sequence[Node], index: int, node: Node, graph: Graph) -> None:
     if node.graph is not graph or node.id != index:
         raise _error(node, "a node's id is its place in its graph", f"%{index}", f"%{node.id}")
     for x in node.inputs:
-        if x.graph is not graph or x.id >= index or graph.nodes[x.id] is not x:
+        if x.graph is not graph or x.id >= index or nodes[x.id] is not x:
             expected = "earlier nodes of the graph"
             raise _error(node, "operands stand before the node, in one graph", expected, repr(x))
 

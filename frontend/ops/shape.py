@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from stepforge.frontend.errors import DTypeError, ShapeError
 from stepforge.frontend.ops.apply import Operand, apply, lift
 from stepforge.frontend.ops.axes import (
     Axes,
+    Integers,
     as_axes,
     as_axis,
     as_integers,
@@ -133,9 +134,7 @@ REVERSE = Op("reverse", _infer_reverse, _reverse, 1, attributes=("axes",))
 OPS: tuple[Op, ...] = (RESHAPE, TRANSPOSE, SLICE, CONCATENATE, PAD, REVERSE)
 
 
-def broadcast_to(
-    x: Node, shape: Iterable[int], axes: Sequence[SupportsIndex] | None = None
-) -> Node:
+def broadcast_to(x: Node, shape: Iterable[int], axes: Integers | None = None) -> Node:
     """x repeated to `shape`.
 
     axes: the result axis of each axis of x, in increasing order, with equal sizes. None aligns the
@@ -160,7 +159,7 @@ def reshape(x: Node, shape: Iterable[int]) -> Node:
     return x if x.shape == target else apply(RESHAPE, x, shape=target)
 
 
-def transpose(x: Node, permutation: Sequence[SupportsIndex] | None = None) -> Node:
+def transpose(x: Node, permutation: Integers | None = None) -> Node:
     """Axis i of the result is axis permutation[i] of x; None reverses the axes."""
     order = range(x.rank - 1, -1, -1) if permutation is None else permutation
     return apply(TRANSPOSE, x, permutation=tuple(as_axis("transpose", a, x.type) for a in order))
@@ -168,9 +167,9 @@ def transpose(x: Node, permutation: Sequence[SupportsIndex] | None = None) -> No
 
 def slice(
     x: Node,
-    starts: Sequence[SupportsIndex],
-    limits: Sequence[SupportsIndex],
-    strides: Sequence[SupportsIndex] | None = None,
+    starts: Integers,
+    limits: Integers,
+    strides: Integers | None = None,
 ) -> Node:
     """The elements from starts up to, not including, limits; one number per axis, none negative."""
     given = {"starts": starts, "limits": limits, "strides": strides or (1,) * x.rank}
@@ -184,9 +183,7 @@ def concatenate(nodes: Sequence[Node], axis: int = 0) -> Node:
     return apply(CONCATENATE, *nodes, axis=as_axis("concatenate", axis, nodes[0].type))
 
 
-def pad(
-    x: Node, value: Operand, low: Sequence[SupportsIndex], high: Sequence[SupportsIndex]
-) -> Node:
+def pad(x: Node, value: Operand, low: Integers, high: Integers) -> Node:
     """x with `value` (rank 0) before and after: low[i] and high[i] elements on axis i."""
     before, after = as_integers("pad", low), as_integers("pad", high)
     return apply(PAD, *lift("pad", (x, value)), low=before, high=after)
