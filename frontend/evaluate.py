@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stepforge.frontend.dtypes import Array, DType, DTypeLike, as_dtype, convert, float32, float64
+from stepforge.frontend.dtypes import (
+    DTYPES,
+    Array,
+    DType,
+    DTypeLike,
+    as_dtype,
+    convert,
+    float32,
+    float64,
+)
 from stepforge.frontend.errors import DTypeError, EvaluateError
 from stepforge.frontend.graph import Node
 from stepforge.frontend.ops import OPS
@@ -97,8 +106,7 @@ def _input_value(
     got = f"{value.dtype}{list(value.shape)}"
     if value.shape != node.shape:
         raise EvaluateError(f"input {name!r} has the wrong shape", expected=node.type, got=got)
-    given = as_dtype(value.dtype)
-    if given == node.dtype or (override is not None and given.is_float and node.dtype.is_float):
+    if _accepts(node.dtype, value.dtype, override):
         return convert(value, dtype)
     raise EvaluateError(
         f"input {name!r} has the wrong dtype",
@@ -106,3 +114,9 @@ def _input_value(
         got=got,
         hint=f"convert it, for example with .astype({node.dtype.name!r})",
     )
+
+
+def _accepts(expected: DType, given: np.dtype[Any], override: DType | None) -> bool:
+    if override is None or not expected.is_float:
+        return given == expected.numpy
+    return any(given == dtype.numpy for dtype in DTYPES if dtype.is_float)

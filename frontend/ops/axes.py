@@ -57,12 +57,15 @@ def check_axes(name: str, axes: Sequence[int], type_: TensorType) -> None:
         raise ShapeError(f"{name}: axes must be sorted, each once", got=axes)
 
 
-def matched(name: str, type_: TensorType, attributes: Attributes) -> Iterator[tuple[int, ...]]:
-    """For each axis: its size, then that axis's entry of every attribute; raises ShapeError."""
-    for key, entries in attributes.items():
+def matched(
+    name: str, type_: TensorType, attributes: Attributes, *keys: str
+) -> Iterator[tuple[int, ...]]:
+    """For each axis: its size, then that axis's entry of each attribute; raises ShapeError."""
+    columns: list[Sequence[int]] = [attributes[key] for key in keys]
+    for key, entries in zip(keys, columns, strict=True):
         if len(entries) != type_.rank:
             expected = f"{type_.rank} numbers for {type_}"
             raise ShapeError(
                 f"{name}: one number per axis in {key}", expected=expected, got=entries
             )
-    return zip(type_.shape, *attributes.values(), strict=True)
+    return zip(type_.shape, *columns, strict=True)

@@ -59,7 +59,9 @@ def _transpose(x: Array, permutation: tuple[int, ...]) -> Array:
 def _infer_slice(types: Types, attributes: Attributes) -> TensorType:
     operand = types[0]
     sizes: list[int] = []
-    for size, start, limit, stride in matched("slice", operand, attributes):
+    for size, start, limit, stride in matched(
+        "slice", operand, attributes, "starts", "limits", "strides"
+    ):
         if not (0 <= start <= limit <= size and stride > 0):
             raise ShapeError(
                 "slice: bounds must lie inside the operand, and strides be positive",
@@ -104,7 +106,7 @@ def _infer_pad(types: Types, attributes: Attributes) -> TensorType:
         expected = TensorType(operand.dtype, ())
         raise DTypeError("pad: the value has another type", expected=expected, got=value)
     sizes: list[int] = []
-    for size, low, high in matched("pad", operand, attributes):
+    for size, low, high in matched("pad", operand, attributes, "low", "high"):
         if low < 0 or high < 0:
             raise ShapeError("pad: amounts must be 0 or more", got=f"{low} and {high}")
         sizes.append(low + size + high)

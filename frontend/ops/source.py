@@ -81,8 +81,8 @@ def _check_number(value: Scalar, dtype: DType) -> None:
     ]
     if type(value) not in allowed:
         raise DTypeError(
-            f"a {type(value).__name__} is not a value of {dtype.name}",
-            expected=f"{' or '.join(t.__name__ for t in allowed)} for {dtype.name}",
+            f"a constant of {dtype.name} cannot be of type {type(value).__name__}",
+            expected=" or ".join(t.__name__ for t in allowed),
             got=repr(value),
             hint="cast the node, or write the number in the node's own type",
         )

@@ -132,6 +132,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"x": np.ones(3, np.float32)}, r"(?s)wrong shape.*expected: f32\[2\].*float32\[3\]"),
     ({"x": np.ones(2)}, r"(?s)wrong dtype.*f32\[2\].*float64\[2\].*\.astype\('float32'\)"),
     ({"x": np.ones(2, np.int32)}, r"(?s)wrong dtype.*int32\[2\]"),
+    ({"x": np.ones(2, ">f4")}, r"(?s)wrong dtype.*>f4\[2\]"),
+    ({"x": np.array([None, "a"])}, r"(?s)wrong dtype.*object\[2\]"),
 ]
 
 

@@ -122,11 +122,11 @@ def test_constants_are_exact_and_rounded_once() -> None:
 
 
 WRONG_CONSTANTS: list[tuple[object, str, Any, type[FrontendError], str]] = [
-    (1.5, "i32", None, DTypeError, "a float is not a value of int32"),
-    (1.0, "bool", None, DTypeError, "a float is not a value of bool"),
-    (1, "bool", None, DTypeError, "an? int is not a value of bool"),
-    (True, "f32", None, DTypeError, "a bool is not a value of float32"),
-    (True, "i32", None, DTypeError, "a bool is not a value of int32"),
+    (1.5, "i32", None, DTypeError, "a constant of int32 cannot be of type float"),
+    (1.0, "bool", None, DTypeError, "a constant of bool cannot be of type float"),
+    (1, "bool", None, DTypeError, "a constant of bool cannot be of type int"),
+    (True, "f32", None, DTypeError, "a constant of float32 cannot be of type bool"),
+    (True, "i32", None, DTypeError, "a constant of int32 cannot be of type bool"),
     (300, "i8", None, DTypeError, "does not fit int8"),
     (2**63, "i64", None, DTypeError, "does not fit int64"),
     (1e300, "f32", None, DTypeError, "does not fit float32"),

@@ -56,6 +56,7 @@ def test_locations_are_kept_when_asked_for() -> None:
     assert {x.location for x in plain.nodes} == {""}
 
 
+@settings(deadline=None)
 @given(st.floats(), st.sampled_from(["f64", "f32", "bf16"]))
 def test_float_constants_are_exact(value: float, dtype: str) -> None:
     graph = Graph()
@@ -71,6 +72,7 @@ def test_float_constants_are_exact(value: float, dtype: str) -> None:
     assert a.tobytes() == b.tobytes()
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_integer_constants_are_exact(value: int) -> None:
     graph = Graph()
@@ -141,7 +143,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.integers(0, 4), st.integers(0, 2), JSON)
 def test_any_value_in_any_place_is_read_or_refused(index: int, place: int, value: Any) -> None:
     data = json.loads(TEXT)
@@ -152,7 +154,7 @@ def test_any_value_in_any_place_is_read_or_refused(index: int, place: int, value
         return
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.sampled_from(["dtype", "shape", "value", "axes", "name"]), JSON)
 def test_any_attribute_is_read_or_refused(key: str, value: Any) -> None:
     data = json.loads(TEXT)
