@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -83,7 +83,7 @@ def _as_array(
     value: Any, where: str, dtype: np.dtype[Any], shape: tuple[int, ...], error: type[InputError]
 ) -> Array:
     expected = f"expected an array of {dtype.name}{list(shape)}"
-    kind = _kind(value)
+    kind = cast(Any, type(value))
     if issubclass(kind, np.ma.MaskedArray):
         raise error(f"{where}: {expected}, got a masked array; fill it first with .filled(0)")
     if issubclass(kind, np.ndarray):
@@ -99,14 +99,10 @@ def _as_array(
     return _exported(value, f"{where}: {expected}", error)
 
 
-def _kind(value: Any) -> type[Any]:
-    return type(value)
-
-
 def _exported(value: Any, expected: str, error: type[InputError]) -> Array:
     """Import through DLPack, else through `__array__`."""
     failure: Exception | None = None
-    kind = _kind(value)
+    kind = cast(Any, type(value))
     for method, convert in _EXPORTS:
         # Asked of the type, so that no attribute of the object runs.
         if getattr(kind, method, None) is None:

@@ -41,6 +41,14 @@ class DeviceMismatchError(DeviceError):
     """The device is there, but gives wrong numbers, or lacks what the artifact's code needs."""
 
 
+class HostMemoryError(DeviceError):
+    """A view was asked for, but the memory is the device's own."""
+
+
+class ForkedProcessError(DeviceError):
+    """A step was used in a forked child: the device's threads stayed in the parent."""
+
+
 class InputError(StepforgeRuntimeError, ValueError):
     """A value given by the caller has a wrong name, shape, dtype or type."""
 

@@ -51,8 +51,13 @@ def check(manifest: Manifest) -> None:
         _check_variable(variable, table, seen, len(manifest.groups))
         seen.add(variable.name)
     functions = _unique("function", manifest.functions, lambda f: f.name)
+    inputs_seen: dict[str, Argument] = {}
     for function in manifest.functions:
         _check_function(function, table)
+        for a in function.arguments:
+            first = inputs_seen.setdefault(a.name, a) if a.role in ("gradient", "input") else a
+            same = (first.dtype, first.shape, first.role) == (a.dtype, a.shape, a.role)
+            _require(same, f"input {a.name!r} differs between functions")
     for index, group in enumerate(manifest.groups):
         _check_group(f"group {index}", group, table, functions)
 

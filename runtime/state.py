@@ -55,8 +55,9 @@ class State:
         if path not in self.numbers:
             return checked(value, where, numpy_dtype(variable.dtype), variable.shape)
         dtype = host_dtype(variable)
-        if isinstance(value, np.ndarray) and value.dtype == numpy_dtype(variable.dtype):
-            value = value.astype(dtype)
+        declared = numpy_dtype(variable.dtype)
+        if declared != dtype and getattr(value, "dtype", None) == declared:
+            return checked(value, where, declared, ()).astype(dtype)
         return checked(value, where, dtype, ())
 
     def write(self, path: str, value: Array) -> None:

@@ -1,0 +1,175 @@
+"""One entry point, bound to the state: taking gradients, computing scalars, making the call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from stepforge.runtime.arrays import Array, checked, numpy_dtype
+from stepforge.runtime.buffers import Memory, Tensor
+from stepforge.runtime.errors import GradientError
+from stepforge.runtime.executor import Call, Module
+from stepforge.runtime.manifest import Function, Scalar
+from stepforge.runtime.names import listed, nearest
+from stepforge.runtime.scalars import DERIVATIONS, Evaluator, compile_program, host_arguments
+from stepforge.runtime.state import State
+
+Inputs = dict[str, Tensor]
+"""Gradients and other inputs by name, in memory that the host writes; functions share them."""
+
+Following = list[tuple[str, Scalar]]
+"""Values of host variables after a call, to be stored once it has succeeded."""
+
+
+def shared_inputs(functions: tuple[Function, ...], memory: Memory) -> Inputs:
+    """Memory for every gradient and input of the functions."""
+    return {
+        a.name: memory.shared(a.shape, numpy_dtype(a.dtype))
+        for function in functions
+        for a in function.arguments
+        if a.role in ("gradient", "input")
+    }
+
+
+class EntryPoint:
+    """Everything a step needs, looked up and built once."""
+
+    __slots__ = (
+        "_arrays",
+        "_call",
+        "_evaluator",
+        "_fast",
+        "_numbers",
+        "_outputs",
+        "_table",
+        "_tensors",
+        "function",
+    )
+
+    def __init__(self, function: Function, module: Module, state: State, inputs: Inputs) -> None:
+        self.function = function
+        numbers = host_arguments(function, state.numbers)
+        self._numbers = tuple(
+            (a.name, None if a.dtype == "int64" else DERIVATIONS[a.derive]) for a in numbers
+        )
+        program = function.scalars
+        self._evaluator: Evaluator | None = None if program is None else compile_program(program)
+        self._table = _table(function, module.memory)
+        self._tensors = [
+            _tensor(a.name, a.role, state, inputs, self._table)
+            for a in function.arguments[: len(function.arguments) - len(numbers)]
+        ]
+        gradients = [a for a in function.arguments if a.role == "gradient"]
+        self._arrays = {a.name: _array(inputs[a.name]) for a in gradients}
+        self._fast = tuple(
+            (path[1:], array, array.dtype, array.shape) for path, array in self._arrays.items()
+        )
+        outputs = enumerate(function.results)
+        self._outputs = {r.name: i for i, r in outputs if r.role == "output"}
+        self.bind(module)
+
+    def bind(self, module: Module) -> None:
+        """Build the call; again after a failure, when the old fences are spent."""
+        integers = [derive is None for _, derive in self._numbers]
+        self._call = Call(module, self.function.name, self._tensors, integers)
+
+    @property
+    def gradients(self) -> Mapping[str, Array]:
+        """The memory that the next call reads gradients from, by parameter path."""
+        return self._arrays
+
+    def load(self, gradients: Mapping[str, Any]) -> None:
+        """Copy gradients in. All are checked before any is copied. Raises GradientError."""
+        given: Any = gradients
+        fast = self._fast
+        if given.__class__ is dict and len(given) == len(fast):
+            for name, _, dtype, shape in fast:
+                value = given.get(name)
+                if type(value) is not np.ndarray or value.dtype is not dtype:
+                    break
+                if value.shape != shape:
+                    break
+            else:
+                for name, array, _, _ in fast:
+                    array[...] = given[name]
+                return
+        self._load_checked(given)
+
+    def _load_checked(self, gradients: Any) -> None:
+        given = self._paths(gradients)
+        values = [
+            checked(given[path], f"gradient {path[1:]!r}", array.dtype, array.shape, GradientError)
+            for path, array in self._arrays.items()
+        ]
+        for array, value in zip(self._arrays.values(), values, strict=True):
+            array[...] = value
+
+    def _paths(self, gradients: Any) -> dict[str, Any]:
+        """The gradients by path; exactly the entry point's must be there, each once."""
+        if not isinstance(gradients, Mapping):
+            raise GradientError(
+                "step: expected a mapping of parameter names to arrays, got "
+                f"{type(gradients).__name__}"
+            )
+        where = f"step {self.function.name!r}"
+        given: dict[str, Any] = {}
+        for name, value in cast(Mapping[str, Any], gradients).items():
+            path = name if name in self._arrays else f"/{name}"
+            if path in given:
+                raise GradientError(f"{where}: the gradient of {path[1:]!r} is given twice")
+            given[path] = value
+        missing = [path[1:] for path in self._arrays if path not in given]
+        extra = [path[1:] for path in given if path not in self._arrays]
+        if missing or extra:
+            hints = [nearest(name, missing) for name in extra[:1]] if missing else []
+            raise GradientError(
+                f"{where}: expected one gradient for each of {len(self._arrays)} parameters; "
+                f"missing: {listed(missing) or 'none'}; not expected: {listed(extra) or 'none'}"
+                f"{''.join(hints)}"
+            )
+        return given
+
+    def scalars(self, numbers: Mapping[str, Scalar]) -> tuple[list[float | int], Following]:
+        """The primitives for a call, and what to store after it; the table is filled in place."""
+        table: list[Scalar] = []
+        following: Following = []
+        if self._evaluator is not None:
+            table, following = self._evaluator.run(numbers)
+        if self._table is not None:
+            with np.errstate(over="ignore"):
+                _array(self._table)[...] = table
+        return [
+            int(numbers[name]) if derive is None else derive(numbers[name])
+            for name, derive in self._numbers
+        ], following
+
+    def run(self, primitives: list[float | int]) -> None:
+        """Call and wait. Raises what IREE raises; then the state on the device is unknown."""
+        self._call.run(primitives)
+
+    def outputs(self, prefix: str) -> dict[str, Array]:
+        """Copies of the last call's outputs whose names start so, without the prefix."""
+        return {
+            name[len(prefix) :]: self._call.output(index)
+            for name, index in self._outputs.items()
+            if name.startswith(prefix)
+        }
+
+
+def _table(function: Function, memory: Memory) -> Tensor | None:
+    found = [a for a in function.arguments if a.role == "scalars"]
+    return memory.shared(found[0].shape, numpy_dtype(found[0].dtype)) if found else None
+
+
+def _tensor(name: str, role: str, state: State, inputs: Inputs, table: Tensor | None) -> Tensor:
+    if role == "scalars":
+        assert table is not None
+        return table
+    return inputs[name] if role in ("gradient", "input") else state.tensors[name]
+
+
+def _array(tensor: Tensor) -> Array:
+    assert tensor.array is not None
+    return tensor.array

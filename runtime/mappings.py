@@ -1,0 +1,89 @@
+"""`step.parameters`, `step.variables` and `step.gradients`: state by name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from typing import Any, Protocol
+
+from stepforge.runtime.arrays import Array
+from stepforge.runtime.errors import InputError, UnknownNameError
+from stepforge.runtime.names import listed, nearest
+
+
+class Store(Protocol):
+    """Guarded access to the state, by path."""
+
+    def read_variable(self, path: str) -> Array: ...
+
+    def write_variable(self, path: str, value: Any) -> None: ...
+
+
+def find_path(name: str, paths: Collection[str], what: str) -> str:
+    """The path of a name, given as `encoder/w` or `/encoder/w`. Raises UnknownNameError."""
+    if f"/{name}" in paths:
+        return f"/{name}"
+    if name in paths:
+        return name
+    known = [path[1:] for path in paths]
+    raise UnknownNameError(f"no {what} {name!r}{nearest(name, known)}")
+
+
+class Values(MutableMapping[str, Array]):
+    """Reading copies from the device; assigning writes that variable and leaves all others."""
+
+    __slots__ = ("_keys", "_paths", "_store", "_what")
+
+    def __init__(self, paths: Collection[str], store: Store, what: str, *, plain: bool) -> None:
+        """`plain`: the names lose the leading slash, as users gave them."""
+        self._paths = dict.fromkeys(paths)
+        self._keys = tuple(path[1:] if plain else path for path in paths)
+        self._store = store
+        self._what = what
+
+    def __getitem__(self, name: str) -> Array:
+        return self._store.read_variable(find_path(name, self._paths, self._what))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._store.write_variable(find_path(name, self._paths, self._what), value)
+
+    def __delitem__(self, name: str) -> None:
+        raise InputError(f"{self._what} {name!r} is part of the artifact and cannot be deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (name in self._paths or f"/{name}" in self._paths)
+
+    def __repr__(self) -> str:
+        return f"{self._what}s: {listed(self._keys)}"
+
+
+class Gradients(Mapping[str, Array]):
+    """Writable host memory in the right layout, by parameter: fill it, then call `step()`."""
+
+    __slots__ = ("_arrays",)
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[find_path(name, self._arrays, "gradient")]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        # `gradients[name] = x` and `gradients[name] += x` mean the contents.
+        target = self[name]
+        if value is not target:
+            target[...] = value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([path[1:] for path in self._arrays])
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return f"gradients: {listed(self)}"
