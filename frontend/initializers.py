@@ -16,8 +16,9 @@ elsewhere gives the same bits:
              a = ((x0 >> 8) + 1) * 2^-24, in (0, 1], and b = (x1 >> 8) * 2^-24, in [0, 1)
 
 Every expression is float64 with the operations grouped as written, and is rounded once, half to
-even, to the variable's dtype; the limits and deviations of the glorot and he kinds are float64 too. A variable's path is its name from the root, such as `/encoder/w`, so
-renaming a variable changes its values, and creating another one before it does not.
+even, to the variable's dtype; the limits and deviations of the glorot and he kinds are float64 too.
+A variable's path is its name from the root, such as `/encoder/w`, so renaming a variable changes
+its values, and creating another one before it does not.
 """
 
 from __future__ import annotations

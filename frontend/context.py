@@ -1,0 +1,230 @@
+"""Context: scoped variables and hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, overload
+from weakref import WeakKeyDictionary
+
+from stepforge.frontend.dtypes import DTypeLike, as_dtype
+from stepforge.frontend.errors import ContextError
+from stepforge.frontend.graph import Graph, Node
+from stepforge.frontend.hyperparameters import (
+    KNOWN_HYPERPARAMETERS,
+    canonical_name,
+    check_value,
+    without_alias,
+)
+from stepforge.frontend.initializers import Initializer, required
+from stepforge.frontend.ops.source import as_shape
+from stepforge.frontend.variables import Role, Storage, Variable, VariableSpec, check_same
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Store:
+    """What all views of one Context share."""
+
+    variables: dict[str, Variable] = field(default_factory=dict[str, Variable])
+    params: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    outputs: WeakKeyDictionary[Graph, dict[str, Node]] = field(
+        default_factory=WeakKeyDictionary[Graph, dict[str, Node]]
+    )
+
+
+class Context:
+    """A tree of scopes that hold variables and hyperparameters.
+
+    `ctx.at("layer_0")` is a child scope; it shares everything with its parent. A name that starts
+    with a slash is a path from the root; any other is relative to the scope. Names may hold
+    slashes and are kept as given: `ctx.variable("encoder/w")` is `ctx.at("encoder").variable("w")`.
+    """
+
+    def __init__(self) -> None:
+        self._store = _Store()
+        self._prefix = ""
+        self._defaults: Mapping[str, Any] = {}
+
+    @property
+    def scope(self) -> str:
+        """The path of this scope: `/` for the root."""
+        return self._prefix or "/"
+
+    def __repr__(self) -> str:
+        return f"<Context {self.scope!r}, {sum(1 for _ in self)} variables>"
+
+    def at(self, scope: str) -> Context:
+        """The view of a scope below this one, or from the root if it starts with a slash."""
+        return self._view("" if scope == "/" else self._path(scope), self._defaults)
+
+    @property
+    def root(self) -> Context:
+        return self.at("/")
+
+    def with_defaults(self, params: Mapping[str, Any]) -> Context:
+        """The same scope, where parameters set nowhere are looked up in `params` last."""
+        return self._view(self._prefix, {**params, **self._defaults})
+
+    def around(self, variable: Variable) -> Context:
+        """Where hyperparameters of a variable are looked up: its own scope, if below this one."""
+        inside = self._holds(variable.path)
+        return self._view(variable.path.rpartition("/")[0], self._defaults) if inside else self
+
+    def _view(self, prefix: str, defaults: Mapping[str, Any]) -> Context:
+        view = Context()
+        view._store, view._prefix, view._defaults = self._store, prefix, defaults
+        return view
+
+    def _path(self, name: str) -> str:
+        if not name or name.endswith("/"):
+            raise ContextError("a name is not empty and does not end with a slash", got=repr(name))
+        return name if name.startswith("/") else f"{self._prefix}/{name}"
+
+    # Hyperparameters
+
+    def set_param(self, name: str, value: Any, *, custom: bool = False) -> None:
+        """Sets a hyperparameter in this scope; scopes below see it unless they have their own.
+
+        value: a plain value, for a numeric one also Settable, for a float also a Schedule.
+        custom: a name of your own, with any value. Without it, raises UnknownNameError for a name
+        that is not in KNOWN_HYPERPARAMETERS, and HyperparameterError for a value out of bounds.
+        """
+        if custom and name not in KNOWN_HYPERPARAMETERS:
+            self._store.params.setdefault(self.scope, {})[name] = value
+            return
+        known = canonical_name(name)
+        self._store.params.setdefault(self.scope, {})[known] = check_value(known, value)
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Sets several hyperparameters in this scope: all, or none when one is wrong."""
+        checked = {(n := canonical_name(name)): check_value(n, v) for name, v in params.items()}
+        self._store.params.setdefault(self.scope, {}).update(checked)
+
+    @overload
+    def get_param(self, name: str) -> Any: ...
+    @overload
+    def get_param(self, name: str, default: T) -> Any | T: ...
+    def get_param(self, name: str, default: Any = None) -> Any:
+        """The hyperparameter set in this scope or the nearest above it; else `default`."""
+        found = self.find_param(name)
+        return default if found is None else found[1]
+
+    def find_param(self, name: str) -> tuple[str, Any] | None:
+        """(scope, value) of the nearest scope that sets a hyperparameter; None if none does."""
+        name = without_alias(name)
+        scope = self._prefix
+        while True:
+            params = self._store.params.get(scope or "/", {})
+            if name in params:
+                return scope or "/", params[name]
+            if not scope:
+                break
+            scope = scope.rpartition("/")[0]
+        return ("/", self._defaults[name]) if name in self._defaults else None
+
+    def visible_params(self) -> dict[str, Any]:
+        """All hyperparameters that this scope sees, by name."""
+        above = {} if not self._prefix else self._parent().visible_params()
+        return {**self._defaults, **above, **self._store.params.get(self.scope, {})}
+
+    def _parent(self) -> Context:
+        return self._view(self._prefix.rpartition("/")[0], self._defaults)
+
+    # Variables
+
+    def variable(
+        self,
+        name: str,
+        shape: tuple[int, ...] | list[int] = (),
+        dtype: DTypeLike = "float32",
+        *,
+        initializer: Initializer | None = None,
+        trainable: bool = True,
+        storage: Storage = "device",
+        role: Role | None = None,
+        slot: str | None = None,
+        of: str | None = None,
+    ) -> Variable:
+        """Creates a variable, or reuses the one that exists with the same shape and dtype.
+
+        initializer: None means `required`: the user gives the first value.
+        trainable: optimizers change it. storage, role, slot, of: see VariableSpec; by default the
+        role is `parameter` if trainable, else `buffer`.
+        Raises ContextError when the name is taken by a different variable.
+        """
+        spec = VariableSpec(
+            name=self._path(name),
+            role=role or ("parameter" if trainable else "buffer"),
+            dtype=as_dtype(dtype),
+            shape=as_shape(shape),
+            storage=storage,
+            initializer=required() if initializer is None else initializer,
+            trainable=trainable,
+            slot=slot,
+            of=of,
+        )
+        found = self._store.variables.get(spec.name)
+        if found is not None:
+            check_same(found, spec)
+            return found
+        _check_new(spec)
+        created = Variable(spec)
+        self._store.variables[spec.name] = created
+        return created
+
+    def find_variable(self, name: str) -> Variable | None:
+        """The variable of that name, or None."""
+        return self._store.variables.get(self._path(name))
+
+    def get_variable(self, name: str) -> Variable:
+        """The variable of that name. Raises ContextError when there is none."""
+        found = self.find_variable(name)
+        if found is None:
+            here = ", ".join(v.path for v in self) or "none"
+            raise ContextError(f"no variable {self._path(name)!r}", expected=f"one of {here}")
+        return found
+
+    def __iter__(self) -> Iterator[Variable]:
+        """The variables of this scope and of those below, in order of creation."""
+        return iter([v for v in self._store.variables.values() if self._holds(v.path)])
+
+    def trainable_variables(self) -> list[Variable]:
+        """The trainable variables of this scope and below, in order of creation."""
+        return [v for v in self if v.trainable]
+
+    def delete_variable(self, name: str) -> None:
+        """Forgets a variable. Raises ContextError when there is none."""
+        del self._store.variables[self.get_variable(name).path]
+
+    def delete_scope(self) -> None:
+        """Forgets all variables of this scope and below; hyperparameters stay."""
+        for variable in list(self):
+            del self._store.variables[variable.path]
+
+    def _holds(self, path: str) -> bool:
+        return path.startswith(f"{self._prefix}/")
+
+    # Outputs
+
+    def add_output(self, graph: Graph, name: str, node: Node) -> None:
+        """Makes a node an output of the step that `graph` becomes, under a name of its own."""
+        outputs = self._store.outputs.setdefault(graph, {})
+        if name in outputs or name.startswith("/"):
+            hint = "take a name that is not a path and not used before"
+            raise ContextError(f"the output name {name!r} is taken", hint=hint)
+        outputs[name] = node
+
+    def outputs(self, graph: Graph) -> Mapping[str, Node]:
+        """The outputs added to `graph`, in order."""
+        return dict(self._store.outputs.get(graph, {}))
+
+
+def _check_new(spec: VariableSpec) -> None:
+    if spec.storage == "host" and spec.shape:
+        raise ContextError(f"{spec.name}: a host variable has rank 0", got=spec.shape)
+    random = spec.initializer.kind not in ("required", "zeros", "ones", "constant")
+    if random and not spec.dtype.is_float:
+        got = f"{spec.initializer.kind} for {spec.dtype.name}"
+        raise ContextError(f"{spec.name}: a random initializer needs a float dtype", got=got)

@@ -1,0 +1,108 @@
+"""Which hyperparameters each parameter of an entry point has, as groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from stepforge.frontend.context import Context
+from stepforge.frontend.dtypes import DTypeLike
+from stepforge.frontend.hyperparameters import (
+    KNOWN_HYPERPARAMETERS,
+    PARAM_CLIP_NAN,
+    PARAM_CLIP_STEP_BY_VALUE,
+    PARAM_TRAIN_LAST_STEP,
+    Plain,
+)
+from stepforge.frontend.optimizers.base import Optimizer
+from stepforge.frontend.optimizers.values import resolve_settings
+from stepforge.frontend.program import Group, Hyperparameter
+from stepforge.frontend.resolve import Resolved, parameter
+from stepforge.frontend.schedules.cosine import CosineSchedule
+from stepforge.frontend.variables import Variable
+
+
+def resolved_values(optimizer: Optimizer, ctx: Context, variable: Variable) -> tuple[Resolved, ...]:
+    """Every hyperparameter that has a say in one variable's update."""
+    ctx = ctx.with_defaults(dict(optimizer.context_parameters))
+    found = list(resolve_settings(optimizer, ctx, variable).values())
+    for schedule in dict.fromkeys(x.schedule for x in found):
+        if isinstance(schedule, CosineSchedule):
+            found.extend(schedule.resolved(ctx))
+    here = ctx.around(variable)
+    found.append(parameter(here, PARAM_CLIP_STEP_BY_VALUE, 0.0))
+    found.append(parameter(here, PARAM_CLIP_NAN, False))
+    return tuple(dict.fromkeys(found))
+
+
+def groups(
+    function: str,
+    optimizer: Optimizer,
+    ctx: Context,
+    variables: Sequence[Variable],
+    loss_dtype: DTypeLike,
+) -> tuple[Group, ...]:
+    """One group for each set of equal values, in the order of their first variables."""
+    members: dict[tuple[Resolved, ...], list[str]] = {}
+    for variable in variables:
+        values = resolved_values(optimizer, ctx, variable)
+        members.setdefault(values, []).append(variable.path)
+    seen = ctx.with_defaults(dict(optimizer.context_parameters))
+    extra = _common(optimizer, seen, loss_dtype)
+    return tuple(
+        Group(
+            hyperparameters=(*(_record(x, ctx) for x in values), *extra),
+            variables=None if len(members) == 1 else tuple(paths),
+            function=function,
+        )
+        for values, paths in members.items()
+    )
+
+
+def _common(optimizer: Optimizer, ctx: Context, loss_dtype: DTypeLike) -> list[Hyperparameter]:
+    """What is the same for all variables: the compute dtype, the length of the training."""
+    found: list[Hyperparameter] = []
+    if optimizer.dtype_parameter is not None:
+        dtype = optimizer.compute_dtype(ctx, loss_dtype)
+        found.append(Hyperparameter(optimizer.dtype_parameter, dtype.name))
+    last = ctx.find_variable(f"/trainer/{PARAM_TRAIN_LAST_STEP}")
+    if last is not None:
+        value = int(last.value)
+        found.append(Hyperparameter(PARAM_TRAIN_LAST_STEP, value, True, last.path))
+    return found
+
+
+def _record(resolved: Resolved, ctx: Context) -> Hyperparameter:
+    prefix = resolved.label.removesuffix(resolved.name)
+    aliases = KNOWN_HYPERPARAMETERS[resolved.name].aliases
+    return Hyperparameter(
+        name=resolved.label,
+        value=_first_value(resolved, ctx),
+        settable=resolved.settable,
+        variable=resolved.path if resolved.has_variable else None,
+        aliases=tuple(prefix + alias for alias in aliases),
+    )
+
+
+def _first_value(resolved: Resolved, ctx: Context) -> Plain:
+    """A settable's variable keeps the value that it had, so that is asked first."""
+    variable = ctx.find_variable(resolved.path) if resolved.settable else None
+    exact = None if variable is None else variable.spec.initializer.value
+    return resolved.value if exact is None else exact
+
+
+def unique(groups: Iterable[Group]) -> tuple[Hyperparameter, ...]:
+    """The hyperparameters of all groups, each name once."""
+    by_name: dict[str, Hyperparameter] = {}
+    for group in groups:
+        for hyperparameter in group.hyperparameters:
+            by_name.setdefault(hyperparameter.name, hyperparameter)
+    return tuple(by_name.values())
+
+
+def group_of(groups: Sequence[Group], functions: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """The index of the first group of each parameter. functions: their parameters' paths."""
+    index: dict[str, int] = {}
+    for i, group in enumerate(groups):
+        for path in group.variables or functions[group.function]:
+            index.setdefault(path, i)
+    return index

@@ -1,0 +1,217 @@
+"""What every optimizer is: slots, settings and one pure rule, in a layer that does all the rest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NoReturn, Self, TypeAlias, cast
+
+from stepforge.frontend import ops
+from stepforge.frontend.clipping import (
+    clip_nans_in_gradients,
+    clip_nans_in_updates,
+    clip_step_by_value,
+)
+from stepforge.frontend.context import Context
+from stepforge.frontend.dtypes import DType, DTypeLike, as_dtype, float32
+from stepforge.frontend.errors import FrontendError, OptimizerError
+from stepforge.frontend.global_step import increment_counter_graph, increment_global_step_graph
+from stepforge.frontend.graph import Graph, Node
+from stepforge.frontend.hyperparameters import KNOWN_HYPERPARAMETERS, check_value
+from stepforge.frontend.initializers import zeros
+from stepforge.frontend.keywords import check_keywords
+from stepforge.frontend.nan_tracing import trace_nan_in_gradients
+from stepforge.frontend.optimizers.values import Hyperparameters, resolve_settings
+from stepforge.frontend.resolve import Setting
+from stepforge.frontend.settable import Schedule, Settable
+from stepforge.frontend.variables import Variable
+
+Float: TypeAlias = "float | Settable | Schedule | None"
+Integer: TypeAlias = "int | Settable | None"
+Slots: TypeAlias = Mapping[str, Node]
+Parameters: TypeAlias = "tuple[tuple[str, Any], ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """State that an optimizer keeps for each variable, of the variable's shape, first zero."""
+
+    key: str
+    """The rule's name for it, such as `m`."""
+    kind: str
+    """The end of its variables' names: `w` has `w_1st_moment`."""
+
+
+class Optimizer(ABC):
+    """A frozen value that adds one step of optimization to a graph.
+
+    To add an optimizer, write one final frozen dataclass with the fields declared here and its own,
+    and give it `slots`, `settings` and `update`. Names, counters, dtypes, schedules, clipping, NaN
+    handling and groups are done here.
+
+    `update` returns the *step*, which this class subtracts, not the new parameter: clipping by
+    value and backoff apply to the step, weight decay included.
+
+    Every field that is None takes the nearest Context parameter, else the class default.
+    """
+
+    __slots__ = ()
+
+    learning_rate: Float
+    scope: str
+    """Names the scope of slots and of the step counter; two optimizers on one Context differ in
+    it."""
+    context_parameters: Parameters
+    """What `from_context` saw; used where the Context of the update has no parameter."""
+
+    default_scope: ClassVar[str]
+    slots: ClassVar[tuple[Slot, ...]] = ()
+    counts_steps: ClassVar[bool] = True
+    """Keeps a step counter of its own, in its scope."""
+    dtype_parameter: ClassVar[str | None] = None
+    """The Context parameter that decides the compute dtype, if there is one."""
+    zeroes_gradients: ClassVar[bool] = True
+    """`clip_nan` takes a gradient with non-finite values as zero before the rule sees it."""
+
+    def __new__(cls, *args: object, **values: object) -> Self:
+        check_keywords(cls, values)
+        return object.__new__(cls)
+
+    def __post_init__(self) -> None:
+        for setting in self.settings():
+            if setting.explicit is not None:
+                check_value(setting.name, setting.explicit)
+        if not self.scope or self.scope != self.scope.strip("/"):
+            rule = "an optimizer's scope is a name without slashes at its ends"
+            raise OptimizerError(rule, got=repr(self.scope))
+
+    @property
+    @abstractmethod
+    def formula(self) -> str:
+        """A name for the exact algorithm, variant included; artifacts record it."""
+
+    @abstractmethod
+    def settings(self) -> tuple[Setting, ...]:
+        """The hyperparameters, in the order in which they are listed."""
+
+    @abstractmethod
+    def update(
+        self, parameter: Node, gradient: Node, slots: Slots, h: Hyperparameters
+    ) -> tuple[Node, Slots]:
+        """The rule: (step to subtract, new slots) of one variable, all in the compute dtype."""
+
+    def compute_dtype(self, ctx: Context, loss_dtype: DTypeLike) -> DType:
+        """The dtype of slots and arithmetic: the loss's, but float32 for 16-bit floats."""
+        return loss_compute_dtype(loss_dtype)
+
+    @classmethod
+    def from_context(cls, ctx: Context, **overrides: Any) -> Self:
+        """The optimizer as the Context describes it; `overrides` are explicit arguments.
+
+        What the Context says now is remembered, but a Context that says otherwise when the update
+        is built, nearer to a variable or at all, goes before it.
+        """
+        seen = {k: v for k, v in ctx.visible_params().items() if k in KNOWN_HYPERPARAMETERS}
+        return cls(context_parameters=tuple(sorted(seen.items())), **overrides)
+
+    def replace(self, **changes: Any) -> Self:
+        """The same optimizer with some fields changed."""
+        check_keywords(type(self), changes)
+        return cast("Self", replace(cast("Any", self), **changes))
+
+    def update_graph(self, ctx: Context, graph: Graph, loss: Node) -> NoReturn:
+        """Not there yet: it needs gradients of the loss. Use `update_graph_with_gradients`."""
+        raise FrontendError(
+            "an update from a loss needs its gradients, which graphs cannot derive yet",
+            got=repr(loss),
+            hint="compute them outside and call update_graph_with_gradients(ctx, gradients)",
+        )
+
+    def update_graph_with_gradients(
+        self, ctx: Context, gradients: Mapping[str, Node], loss_dtype: DTypeLike = float32
+    ) -> None:
+        """Adds one step to the graph of the gradients and sets the variables' new values in it.
+
+        gradients: by name, for each trainable variable to update; of its shape, any float dtype.
+        Slots and counters are created in `ctx` where they do not exist. Raises OptimizerError for
+        gradients that do not fit.
+        """
+        pairs = _pairs(ctx, gradients)
+        graph = pairs[0][1].graph
+        ctx = ctx.with_defaults(dict(self.context_parameters))
+        dtype = self.compute_dtype(ctx, loss_dtype)
+        step = increment_global_step_graph(ctx, graph)
+        if self.counts_steps:
+            step = increment_counter_graph(ctx.at(self.scope), graph, "step")
+        for variable, gradient in pairs:
+            self._update_variable(ctx, variable, gradient, step, dtype)
+
+    def _update_variable(
+        self, ctx: Context, variable: Variable, gradient: Node, step: Node, dtype: DType
+    ) -> None:
+        graph, here = gradient.graph, ctx.around(variable)
+        resolved = resolve_settings(self, ctx, variable)
+        h = Hyperparameters(resolved, ctx, graph, dtype, step)
+        gradient = ops.cast(gradient, dtype)
+        trace_nan_in_gradients(here, variable, gradient)
+        if self.zeroes_gradients:
+            gradient = clip_nans_in_gradients(here, gradient)
+        old = variable.value_graph(graph)
+        kept = {slot.key: self.slot_variable(ctx, variable, slot, dtype) for slot in self.slots}
+        before = {key: slot.value_graph(graph) for key, slot in kept.items()}
+        change, after = self.update(ops.cast(old, dtype), gradient, before, h)
+        change = h.hold_back(clip_step_by_value(here, change))
+        # Subtracted in the wider dtype, so that neither operand is rounded first.
+        wide = dtype if dtype.itemsize >= old.dtype.itemsize else old.dtype
+        new = ops.cast(ops.cast(old, wide) - ops.cast(change, wide), old.dtype)
+        variable.set_value_graph(clip_nans_in_updates(here, old, new))
+        for key, slot in kept.items():
+            slot.set_value_graph(after[key])
+
+    def slot_variable(self, ctx: Context, variable: Variable, slot: Slot, dtype: DType) -> Variable:
+        """`<scope>/<path of the variable>_<kind>`, created with zeros if it does not exist."""
+        return ctx.variable(
+            f"{self.scope}{variable.path}_{slot.kind}",
+            variable.shape,
+            dtype,
+            initializer=zeros(),
+            trainable=False,
+            role="slot",
+            slot=slot.kind,
+            of=variable.path,
+        )
+
+    def clear(self, ctx: Context) -> None:
+        """Deletes the slots and the step counter; the global step and the rate stay."""
+        ctx.at(self.scope).delete_scope()
+
+
+def loss_compute_dtype(loss_dtype: DTypeLike) -> DType:
+    """The dtype to compute in for a loss: its own, but float32 for a 16-bit float."""
+    dtype = as_dtype(loss_dtype)
+    if not dtype.is_float:
+        raise OptimizerError("a loss has a float dtype", got=dtype.name)
+    return float32 if dtype.is_half else dtype
+
+
+def _pairs(ctx: Context, gradients: Mapping[str, Node]) -> list[tuple[Variable, Node]]:
+    """Variables with their gradients, in the Context's order of the variables."""
+    trainable = {v.path: v for v in ctx.root.trainable_variables()}
+    if not gradients or not trainable:
+        hint = "create trainable variables, and give a gradient for each one to update"
+        got = f"{len(gradients)} gradients, {len(trainable)} trainable variables"
+        raise OptimizerError("there is nothing to update", got=got, hint=hint)
+    by_path = {name if name.startswith("/") else f"/{name}": g for name, g in gradients.items()}
+    for path, gradient in by_path.items():
+        if path not in trainable:
+            expected = f"one of {', '.join(trainable)}"
+            raise OptimizerError(f"no trainable variable {path!r}", expected=expected)
+        variable = trainable[path]
+        if gradient.shape != variable.shape or not gradient.dtype.is_float:
+            raise OptimizerError(
+                f"the gradient of {path!r} does not fit the variable",
+                expected=f"a float dtype and shape {variable.shape}",
+                got=repr(gradient),
+            )
+    return [(v, by_path[path]) for path, v in trainable.items() if path in by_path]

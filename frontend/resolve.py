@@ -1,0 +1,154 @@
+"""From a hyperparameter's name to its value in a graph: explicit, nearest Context, or default."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, cast
+
+from stepforge.frontend import ops
+from stepforge.frontend.context import Context
+from stepforge.frontend.dtypes import DType, float32, float64, int64
+from stepforge.frontend.graph import Graph, Node
+from stepforge.frontend.hyperparameters import (
+    KNOWN_HYPERPARAMETERS,
+    PARAM_LEARNING_RATE,
+    PARAM_TRAIN_LAST_STEP,
+    ParameterValue,
+    Plain,
+    check_value,
+)
+from stepforge.frontend.learning_rate import OPTIMIZERS_SCOPE, host_number
+from stepforge.frontend.settable import Scalar, Schedule, Settable
+from stepforge.frontend.variables import Variable
+
+Derive: TypeAlias = Literal["value", "one_minus", "log"]
+ALWAYS_SETTABLE = (PARAM_LEARNING_RATE, PARAM_TRAIN_LAST_STEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One hyperparameter of an optimizer: its short name, and where its value comes from."""
+
+    key: str
+    """What the update rule calls it, such as `beta1`."""
+    name: str
+    """The Context parameter, such as `adam_beta1`."""
+    explicit: ParameterValue | None
+    default: Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The value of one hyperparameter for some variables, and where it lives."""
+
+    name: str
+    value: Plain
+    settable: bool
+    schedule: Schedule | None
+    home: str
+    """The scope that set it, as a path prefix: empty for the root."""
+    scope: str
+    """The optimizer's scope, if it is not the default and the optimizer itself set the value."""
+
+    @property
+    def path(self) -> str:
+        """Of the host variable that holds a settable or scheduled value."""
+        inner = f"{OPTIMIZERS_SCOPE}/{self.scope}" if self.scope else OPTIMIZERS_SCOPE
+        return f"{self.home}/{inner}/{self.name}"
+
+    @property
+    def label(self) -> str:
+        """The name users see: plain, or with the scopes that set it in front."""
+        return "/".join(filter(None, (self.home.strip("/"), self.scope, self.name)))
+
+    @property
+    def has_variable(self) -> bool:
+        return self.settable or self.schedule is not None
+
+
+def resolve(setting: Setting, at: Context, base: Context, scope: str = "") -> Resolved:
+    """Explicit value, else the nearest Context parameter around `at`, else the default.
+
+    base: the optimizer's Context; what is set there or above belongs to it, what is set nearer to a
+    variable to that scope. scope: the optimizer's, unless it is the default one.
+    """
+    found = None if setting.explicit is not None else at.find_param(setting.name)
+    if found is None:
+        raw = setting.default if setting.explicit is None else setting.explicit
+        value, home = check_value(setting.name, raw), base.scope
+    else:
+        home, value = found
+        inside = home.startswith(base.scope.rstrip("/") + "/") and home != base.scope
+        home, scope = (home if inside else base.scope), ""
+    schedule = value if isinstance(value, Schedule) else None
+    plain = value.value if isinstance(value, Settable) else value
+    settable = isinstance(value, Settable) or setting.name in ALWAYS_SETTABLE
+    return Resolved(
+        name=setting.name,
+        value=setting.default if schedule is not None else cast("Plain", plain),
+        settable=settable and schedule is None,
+        schedule=schedule,
+        home=home.rstrip("/"),
+        scope=scope,
+    )
+
+
+def parameter(ctx: Context, name: str, default: Plain) -> Resolved:
+    """A hyperparameter that only a Context sets; its variable lives where it was set."""
+    return resolve(Setting(name, name, None, default), ctx, ctx.root)
+
+
+def variable_of(resolved: Resolved, ctx: Context, dtype: DType) -> Variable:
+    """The host variable of a settable or scheduled hyperparameter, created if needed."""
+    kind = KNOWN_HYPERPARAMETERS[resolved.name].kind
+    number = int64 if kind == "integer" else float64 if dtype == float64 else float32
+    scope, _, name = resolved.path.rpartition("/")
+    return host_number(ctx.at(scope), name, number, cast("float", resolved.value))
+
+
+def read(
+    resolved: Resolved, ctx: Context, graph: Graph, dtype: DType, derive: Derive = "value"
+) -> Scalar:
+    """The number itself if it is baked, else a rank-0 node of `dtype` (integers: int64).
+
+    derive: 1 - x or log(x) instead, exact for a baked number, and for a settable one computed by
+    the runtime in float64.
+    """
+    if resolved.schedule is not None:
+        return _derive(_scheduled(resolved, resolved.schedule, ctx, graph, dtype), derive)
+    if not resolved.settable:
+        return _DERIVED[derive](cast("float", resolved.value))
+    variable = variable_of(resolved, ctx, dtype)
+    if derive == "value":
+        node = variable.value_graph(graph)
+    else:
+        name = f"{variable.path}:{derive}"
+        found = graph.inputs.get(name)
+        node = graph.input(name, variable.dtype) if found is None else found
+    return node if node.dtype.is_integer else ops.cast(node, dtype)
+
+
+def _scheduled(
+    resolved: Resolved, schedule: Schedule, ctx: Context, graph: Graph, dtype: DType
+) -> Node:
+    """The schedule's value of this step; the variable that shows it is written once a step."""
+    variable = variable_of(resolved, ctx, dtype)
+    if variable.path not in graph.variable_values:
+        node = schedule.node(ctx, graph, cast("float", resolved.value), dtype)
+        variable.set_value_graph(ops.cast(node, variable.dtype))
+    return ops.cast(variable.value_graph(graph), dtype)
+
+
+def _derive(node: Node, derive: Derive) -> Node:
+    if derive == "value":
+        return node
+    return ops.log(node) if derive == "log" else 1.0 - node
+
+
+_DERIVED: Mapping[Derive, Callable[[float], float]] = {
+    "value": lambda x: x,
+    "one_minus": lambda x: 1.0 - x,
+    "log": lambda x: math.log(x) if x else -math.inf,
+}

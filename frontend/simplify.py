@@ -1,0 +1,37 @@
+"""The same computation in fewer nodes: no node without a use, and no two that compute the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stepforge.frontend.evaluate import reachable
+from stepforge.frontend.graph import Graph, Node
+from stepforge.frontend.ops import OPS
+
+
+def simplify(
+    outputs: Iterable[Node], inputs: Iterable[Node], name: str
+) -> tuple[Graph, Mapping[Node, Node]]:
+    """A new graph with what `outputs` need, and each old node's new one.
+
+    inputs: input nodes to keep even without a use; all inputs keep their order. Update rules are
+    written one variable at a time, so terms that many variables share appear many times in the
+    traced graph, and here once. Every op is pure, so the results are the same, bit for bit.
+    """
+    needed = reachable([*outputs, *inputs])
+    graph = Graph(name)
+    found: dict[object, Node] = {}
+    renamed: dict[Node, Node] = {}
+    for node in sorted(needed, key=lambda node: (node.op != "input", node.id)):
+        operands = [renamed[x] for x in node.inputs]
+        key = (node.op, tuple(x.id for x in operands), _key(node.attributes))
+        if key not in found:
+            found[key] = graph.add(OPS[node.op], operands, node.attributes, location=node.location)
+        renamed[node] = found[key]
+    return graph, renamed
+
+
+def _key(attributes: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """By text, since 0.0 == -0.0 and 1 == True would merge different constants."""
+    return tuple(sorted((key, repr(value)) for key, value in attributes.items()))

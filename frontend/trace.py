@@ -1,0 +1,150 @@
+"""`trace`: optimizers and a Context in, a Program out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from stepforge.frontend.collect import GRADIENT, collect, variable_order
+from stepforge.frontend.context import Context
+from stepforge.frontend.describe import group_of, groups, resolved_values, unique
+from stepforge.frontend.dtypes import DTypeLike, float32
+from stepforge.frontend.errors import OptimizerError
+from stepforge.frontend.global_step import GLOBAL_STEP_VARIABLE_NAME
+from stepforge.frontend.graph import Graph
+from stepforge.frontend.learning_rate import OPTIMIZERS_SCOPE
+from stepforge.frontend.nan_tracing import NONFINITE
+from stepforge.frontend.optimizers.base import Optimizer
+from stepforge.frontend.program import EntryPoint, Group, Program
+from stepforge.frontend.schedules.cosine import TRAINER_SCOPE
+from stepforge.frontend.variables import Variable, VariableSpec
+
+AfterUpdate: TypeAlias = Callable[[Context, Graph], None]
+RESERVED_FUNCTIONS = ("initialize", "read", "self_test", "write")
+
+
+def trace(
+    optimizers: Optimizer | Mapping[str, Optimizer],
+    context: Context,
+    *,
+    parameters: Mapping[str, Sequence[str]] | None = None,
+    loss_dtype: DTypeLike = float32,
+    after_update: AfterUpdate | None = None,
+) -> Program:
+    """One entry point for each optimizer, over the trainable variables of the Context.
+
+    optimizers: one, for an entry point called "step", or several by their entry points' names.
+        They share the parameters and the global step; their scopes keep the rest apart.
+    parameters: for an entry point, the names of the variables that it updates; by default all.
+    loss_dtype: decides the dtype of slots and arithmetic, unless the optimizer says it.
+    after_update: called with the Context and the graph after each optimizer, to change variables
+        further (as `monotonic_projection` does) or to add outputs.
+
+    Slots, counters and settable hyperparameters are created in the Context. Raises OptimizerError
+    for names that collide and for optimizers that would share their state.
+    """
+    named = {"step": optimizers} if isinstance(optimizers, Optimizer) else dict(optimizers)
+    chosen = {name: _choose(context, name, parameters) for name in named}
+    _check(named, context, chosen)
+    entries: list[EntryPoint] = []
+    found: list[Group] = []
+    for name, optimizer in named.items():
+        graph = Graph(name)
+        gradients = {v.path: graph.input(GRADIENT + v.path, v.dtype, v.shape) for v in chosen[name]}
+        optimizer.update_graph_with_gradients(context, gradients, loss_dtype)
+        if after_update is not None:
+            after_update(context, graph)
+        entries.append(collect(name, context, graph))
+        found.extend(groups(name, optimizer, context, chosen[name], loss_dtype))
+    return Program(
+        entry_points=tuple(entries),
+        variables=_variables(context, entries, found),
+        groups=tuple(found),
+        hyperparameters=unique(found),
+        formula=_formula(named),
+        nan_tracing=any(x.name.startswith(NONFINITE) for e in entries for x in e.results),
+    )
+
+
+def _formula(named: Mapping[str, Optimizer]) -> str:
+    if len(named) == 1:
+        return next(iter(named.values())).formula
+    return "; ".join(f"{name} = {optimizer.formula}" for name, optimizer in named.items())
+
+
+def _choose(
+    context: Context, function: str, parameters: Mapping[str, Sequence[str]] | None
+) -> list[Variable]:
+    """The trainable variables that an entry point updates, as the Context orders them."""
+    trainable = context.root.trainable_variables()
+    names = None if parameters is None else parameters.get(function)
+    if names is None:
+        return trainable
+    paths = {name if name.startswith("/") else f"/{name}" for name in names}
+    unknown = sorted(paths - {v.path for v in trainable})
+    if unknown:
+        raise OptimizerError(
+            f"the entry point {function!r} updates trainable variables of the Context",
+            expected=f"some of {', '.join(v.path for v in trainable)}",
+            got=", ".join(unknown),
+        )
+    return [v for v in trainable if v.path in paths]
+
+
+def _check(
+    named: Mapping[str, Optimizer], context: Context, chosen: Mapping[str, Sequence[Variable]]
+) -> None:
+    """Refuses what would share state by accident, before anything is created."""
+    rates: dict[str, tuple[object, str]] = {}
+    scopes: dict[str, str] = {}
+    for name, optimizer in named.items():
+        if not name.isidentifier() or name in RESERVED_FUNCTIONS:
+            expected = f"an identifier that is not one of {', '.join(RESERVED_FUNCTIONS)}"
+            raise OptimizerError("wrong name of an entry point", expected=expected, got=repr(name))
+        _check_names(context, optimizer, chosen[name])
+        if optimizer.counts_steps and scopes.setdefault(optimizer.scope, name) != name:
+            raise OptimizerError(
+                f"the optimizers of {scopes[optimizer.scope]!r} and {name!r} would share their "
+                "slots and step counter",
+                got=f"scope={optimizer.scope!r} twice",
+                hint=f"give one of them a scope: {type(optimizer).__name__}(scope=...)",
+            )
+        for variable in chosen[name]:
+            for x in resolved_values(optimizer, context, variable):
+                value = (x.value, x.schedule)
+                if x.has_variable and rates.setdefault(x.path, (value, name))[0] != value:
+                    raise OptimizerError(
+                        f"{name!r} and {rates[x.path][1]!r} share the variable {x.path!r}, with "
+                        "different values",
+                        expected=repr(rates[x.path][0][0]),  # pyright: ignore[reportIndexIssue, reportUnknownArgumentType]
+                        got=repr(x.value),
+                        hint=f"give one of them a scope: {type(optimizer).__name__}(scope=...)",
+                    )
+
+
+def _check_names(context: Context, optimizer: Optimizer, variables: Sequence[Variable]) -> None:
+    """Refuses parameters whose names the optimizer needs for its own variables."""
+    base = context.scope.rstrip("/")
+    scopes = (f"{base}/{OPTIMIZERS_SCOPE}/", f"{base}/{optimizer.scope}/", f"{TRAINER_SCOPE}/")
+    for variable in variables:
+        reserved = variable.path == f"{base}/{GLOBAL_STEP_VARIABLE_NAME}"
+        if reserved or variable.path.startswith(scopes):
+            raise OptimizerError(
+                f"the name {variable.path!r} is reserved",
+                expected=f"no {GLOBAL_STEP_VARIABLE_NAME!r}, and nothing in {', '.join(scopes)}",
+                hint="rename the parameter, or give the optimizer another scope",
+            )
+
+
+def _variables(
+    context: Context, entries: Sequence[EntryPoint], found: Sequence[Group]
+) -> tuple[VariableSpec, ...]:
+    """The variables of all entry points, in the order of their arguments."""
+    used = {x.name: x for entry in entries for x in entry.arguments if x.role != "input"}
+    index = group_of(found, {entry.name: entry.parameters for entry in entries})
+    order = variable_order(context)
+    roles = ("parameter", "slot", "buffer", "hyperparameter", "counter")
+    specs = [v.spec for v in context.root if v.path in used]
+    specs.sort(key=lambda s: (s.storage == "host", roles.index(s.role), *order[s.name]))
+    return tuple(replace(s, group=index.get(s.of or s.name)) for s in specs)
