@@ -1,0 +1,1 @@
+"""From logical MLIR to compiled modules: passes of our own, then IREE."""
