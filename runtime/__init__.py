@@ -1,1 +1,109 @@
-"""Load a compiled optimizer and step it: needs no compiler and no framework."""
+"""Load a compiled optimizer and step it: needs no compiler and no framework.
+
+    from stepforge import runtime
+
+    with runtime.load("adamw.cpu.vmfb") as optimizer:
+        optimizer.initialize(parameters)
+        optimizer.step(gradients)
+
+Errors and manifest values are here at once; what needs IREE is imported on first use, so that
+importing this package stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from stepforge.runtime.errors import (
+    ArtifactCorruptError,
+    ArtifactError,
+    ArtifactFormatError,
+    ArtifactWriteError,
+    CheckpointError,
+    CheckpointWriteError,
+    ClosedError,
+    CpuMismatchError,
+    DeviceError,
+    DeviceMismatchError,
+    DeviceNotFoundError,
+    ForkedProcessError,
+    GradientError,
+    HostMemoryError,
+    HyperparameterError,
+    InputError,
+    NotInitializedError,
+    StateLostError,
+    StepforgeRuntimeError,
+    UnknownNameError,
+    VersionMismatchError,
+)
+
+if TYPE_CHECKING:
+    from stepforge.runtime.container import Artifact, read_artifact
+    from stepforge.runtime.devices import Availability, probe, probe_all
+    from stepforge.runtime.loading import load
+    from stepforge.runtime.manifest import Manifest
+    from stepforge.runtime.nan_logger import NanLogger, NanReport, Tracer
+    from stepforge.runtime.step import CompiledStep
+
+__all__ = [
+    "Artifact",
+    "ArtifactCorruptError",
+    "ArtifactError",
+    "ArtifactFormatError",
+    "ArtifactWriteError",
+    "Availability",
+    "CheckpointError",
+    "CheckpointWriteError",
+    "ClosedError",
+    "CompiledStep",
+    "CpuMismatchError",
+    "DeviceError",
+    "DeviceMismatchError",
+    "DeviceNotFoundError",
+    "ForkedProcessError",
+    "GradientError",
+    "HostMemoryError",
+    "HyperparameterError",
+    "InputError",
+    "Manifest",
+    "NanLogger",
+    "NanReport",
+    "NotInitializedError",
+    "StateLostError",
+    "StepforgeRuntimeError",
+    "Tracer",
+    "UnknownNameError",
+    "VersionMismatchError",
+    "load",
+    "probe",
+    "probe_all",
+    "read_artifact",
+]
+
+_LAZY = {
+    "Artifact": "container",
+    "Availability": "devices",
+    "CompiledStep": "step",
+    "Manifest": "manifest",
+    "NanLogger": "nan_logger",
+    "NanReport": "nan_logger",
+    "Tracer": "nan_logger",
+    "load": "loading",
+    "probe": "devices",
+    "probe_all": "devices",
+    "read_artifact": "container",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stepforge.runtime.errors import ArtifactCorruptError, ArtifactFormatError, ArtifactWriteError
 from stepforge.runtime.files import write_atomically
@@ -24,6 +25,9 @@ from stepforge.runtime.manifest import Manifest
 from stepforge.runtime.manifest_check import check
 from stepforge.runtime.manifest_encode import to_json
 from stepforge.runtime.manifest_parse import from_json
+
+if TYPE_CHECKING:
+    from stepforge.runtime.step import CompiledStep
 
 MANIFEST_ENTRY = "stepforge.json"
 GRAPH_ENTRY = "graph.json"
@@ -53,6 +57,13 @@ class Artifact:
     def sha256(self) -> str:
         """The digest that the file carries."""
         return self.vmfb_bytes[-_DIGITS:].decode()
+
+    def load(self, *, device: str | None = None) -> CompiledStep:
+        """Load it on a device, as `stepforge.runtime.load` does."""
+        # Lazy: reading and writing artifacts needs no IREE.
+        from stepforge.runtime.loading import load  # noqa: PLC0415
+
+        return load(self, device=device)
 
 
 def pack_artifact(vmfb: bytes, manifest: Manifest, graph_json: bytes) -> bytes:

@@ -25,18 +25,22 @@ Value = Array | Tensor | float | int
 class Timeline:
     """The order of the calls on one module; not for two threads at once."""
 
-    __slots__ = ("_semaphore", "_value", "signal", "wait")
+    __slots__ = ("_semaphore", "signal", "value", "wait")
 
     def __init__(self, device: Device) -> None:
         self._semaphore = device.hal.create_semaphore(0)
-        self._value = 0
+        self.value = 0
         self.wait = iree.HalFence.create_at(self._semaphore, 0)
         self.signal = iree.HalFence(1)
 
     def advance(self) -> None:
         """Move the signal fence on; inserting a semaphore again raises its value in place."""
-        self._value += 1
-        self.signal.insert(self._semaphore, self._value)
+        self.value += 1
+        self.signal.insert(self._semaphore, self.value)
+
+    def reached(self) -> bool:
+        """True when the last call has ended."""
+        return self._semaphore.query() >= self.value
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -130,3 +130,9 @@ def _number(name: str, value: Any, compiled: Scalar | str) -> Scalar:
     if not math.isfinite(item) or abs(item) > np.finfo(np.float32).max:
         raise HyperparameterError(f"{where}: expected a finite float32, got {value!r}")
     return float(item)
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's; anything else as it is."""
+    numeric = issubclass(cast(Any, type(value)), (np.generic, np.ndarray))
+    return value.item() if numeric and value.ndim == 0 else value

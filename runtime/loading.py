@@ -1,0 +1,47 @@
+"""From a file to a `CompiledStep`: everything is checked before IREE sees a byte."""
+
+from __future__ import annotations
+
+import os
+
+from stepforge.runtime.container import Artifact, read_artifact
+from stepforge.runtime.device_check import check_cpu, check_gpu, check_version, self_test
+from stepforge.runtime.devices import choose_device, open_device
+from stepforge.runtime.errors import InputError
+from stepforge.runtime.executor import Module
+from stepforge.runtime.step import CompiledStep
+
+
+def load(
+    source: str | os.PathLike[str] | bytes | Artifact,
+    *,
+    device: str | None = None,
+    storage: str = "owned",
+) -> CompiledStep:
+    """Load an artifact on a device and return its step, not yet initialized.
+
+    source: a path, the file's bytes, or an Artifact; device: IREE's name of one, as "local-sync",
+    "local-task", "vulkan" or "vulkan://GPU-...", by default chosen by target and size;
+    storage: "owned", the step's own memory.
+    Raises ArtifactCorruptError, ArtifactFormatError, VersionMismatchError, CpuMismatchError,
+    DeviceNotFoundError and DeviceMismatchError.
+    """
+    if storage != "owned":
+        raise InputError(f"storage: expected 'owned', got {storage!r}")
+    artifact = source if isinstance(source, Artifact) else read_artifact(source)
+    opened = load_module(artifact, device)
+    return CompiledStep(artifact.manifest, opened, artifact.sha256)
+
+
+def load_module(artifact: Artifact, device: str | None = None) -> Module:
+    """The artifact's module on a device that was found fit for it. Raises as `load` does."""
+    manifest = artifact.manifest
+    target = manifest.targets[0]
+    check_version(manifest)
+    if target.device == "local":
+        check_cpu(target)
+    opened = open_device(choose_device(manifest, device))
+    check_gpu(target, opened)
+    module = Module(artifact.vmfb_bytes, opened)
+    self_test(module, target)
+    return module

@@ -1,0 +1,370 @@
+"""`CompiledStep`: the state of one optimizer on one device, and stepping it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from threading import Lock
+from types import TracebackType
+from typing import Any, NoReturn, cast
+
+from stepforge.runtime.arrays import Array
+from stepforge.runtime.checkpoint import Origin, read_checkpoint, write_checkpoint
+from stepforge.runtime.entry import EntryPoint, shared_inputs
+from stepforge.runtime.errors import (
+    ClosedError,
+    ForkedProcessError,
+    HostMemoryError,
+    InputError,
+    NotInitializedError,
+    StateLostError,
+    StepforgeRuntimeError,
+    UnknownNameError,
+)
+from stepforge.runtime.executor import Module, Timeline
+from stepforge.runtime.hyperparameters import Hyperparameters
+from stepforge.runtime.manifest import Manifest, Scalar
+from stepforge.runtime.mappings import Gradients, Values, find_path
+from stepforge.runtime.names import listed, nearest
+from stepforge.runtime.nan_logger import NONFINITE, NanLogger, NanReport, Tracer
+from stepforge.runtime.state import State
+
+GLOBAL_STEP = "/global_step"
+LEARNING_RATE = "learning_rate"
+
+
+class CompiledStep:
+    """An optimizer loaded on a device; `stepforge.runtime.load` makes one.
+
+    It owns the state. All methods may be called from several threads: each takes effect as a whole.
+    After any error but StateLostError the state is as it was.
+    """
+
+    def __init__(self, manifest: Manifest, module: Module, sha256: str = "") -> None:
+        self._manifest = manifest
+        self._sha256 = sha256
+        self._lock = Lock()
+        self._pid = os.getpid()
+        self._module = module
+        self._state = State(manifest.variables, module.memory)
+        functions = tuple(f for f in manifest.functions if f.name != "self_test")
+        inputs = shared_inputs(functions, module.memory)
+        self._entries = {f.name: EntryPoint(f, module, self._state, inputs) for f in functions}
+        self._default = _default(self._entries)
+        self._tracers: list[Tracer] = []
+        self._closed = False
+        # Why the state cannot be used now; None when it can.
+        self._problem: StepforgeRuntimeError | None = NotInitializedError(
+            "there is no state yet: call initialize(parameters) or restore(path) first"
+        )
+        parameters = [v.name for v in manifest.variables if v.role == "parameter"]
+        self._parameters = Values(parameters, self, "parameter", plain=True)
+        self._variables = Values(list(self._state.variables), self, "variable", plain=False)
+        self._gradients = Gradients(
+            {path: a for entry in self._entries.values() for path, a in entry.gradients.items()}
+        )
+        self._hyperparameters = Hyperparameters(manifest.groups, self)
+
+    # What there is.
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the artifact says of itself."""
+        return self._manifest
+
+    @property
+    def device(self) -> str:
+        """The device's spec, as "local-sync"."""
+        return self._module.device.spec
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The names of the entry points."""
+        return tuple(self._entries)
+
+    @property
+    def parameters(self) -> Values:
+        """Name -> array. Reading copies; assigning leaves slots and counters alone."""
+        return self._parameters
+
+    @property
+    def variables(self) -> Values:
+        """Path -> array, of everything: `/AdamOptimizer/encoder/w_1st_moment`, `/global_step`."""
+        return self._variables
+
+    @property
+    def gradients(self) -> Gradients:
+        """Name -> writable host memory; fill it and call `step()` without argument."""
+        return self._gradients
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """Name -> value; assigning changes a settable one."""
+        return self._hyperparameters
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate; with a schedule, the one that the last step used."""
+        return float(self._hyperparameters[LEARNING_RATE])
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._hyperparameters[LEARNING_RATE] = value
+
+    @property
+    def global_step(self) -> int:
+        """How many steps were taken since `initialize`."""
+        return int(self.read_variable(find_path(GLOBAL_STEP, self._state.variables, "variable")))
+
+    def view(self, name: str) -> Array:
+        """The parameter's own memory, where that is the host's: it changes with every step.
+
+        Raises HostMemoryError on other devices; read `parameters[name]`, a copy, there.
+        """
+        path = find_path(name, self._parameter_paths(), "parameter")
+        with self._lock:
+            self._check_usable()
+            array = self._state.tensors[path].array
+        if array is None:
+            raise HostMemoryError(
+                f"view: the memory of device {self.device!r} is not the host's; read "
+                f"parameters[{name!r}], which copies"
+            )
+        return array
+
+    # The life of the state.
+
+    def initialize(self, parameters: Mapping[str, Any] | None = None) -> None:
+        """Reset everything: parameters to the given arrays or their initializers, the rest to its
+        first values. Raises InputError when one is missing or does not fit.
+        """
+        given = self._by_path({} if parameters is None else parameters)
+        with self._lock:
+            self._check_open()
+            self._replace(self._state.initial(given))
+
+    def step(
+        self, gradients: Mapping[str, Any] | None = None, *, function: str | None = None
+    ) -> None:
+        """Take one step in place, with the given gradients or those in `self.gradients`.
+
+        gradients: parameter name -> array of the parameter's shape and the gradient's dtype;
+        function: the entry point, where the artifact has several.
+        Raises GradientError and NotInitializedError before anything has changed, and
+        StateLostError when the device fails.
+        """
+        entry = self._default if function is None else self._entries.get(function)
+        with self._lock:
+            if self._problem is not None or os.getpid() != self._pid:
+                self._check_usable()
+            if entry is None:
+                self._refuse_function(function)
+            if gradients is not None:
+                entry.load(gradients)
+            self._run(entry)
+            found = self._count_nonfinite(entry) if self._tracers else ()
+        for report in found:
+            self._tell(report)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the whole state to one safetensors file, atomically. The file is written outside
+        the lock, from a snapshot. Raises CheckpointWriteError.
+        """
+        with self._lock:
+            self._check_usable()
+            values = self._state.snapshot()
+        write_checkpoint(path, values, self._origin())
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Replace the whole state by a saved one. Raises CheckpointError when it does not fit."""
+        values = read_checkpoint(path, self._manifest)
+        with self._lock:
+            self._check_open()
+            self._replace(values)
+
+    def close(self) -> None:
+        """Give the device's memory back. Twice is fine; any other use then raises ClosedError."""
+        with self._lock:
+            self._closed = True
+            self._problem = ClosedError("this step was closed; load the artifact again")
+            self._default = None
+            self._entries.clear()
+            self._state.tensors.clear()
+            self._tracers.clear()
+
+    def attach_tracer(self, tracer: Tracer) -> None:
+        """Tell `tracer` of non-finite gradients. Raises InputError when they are not counted."""
+        if not self._manifest.nan_tracing:
+            raise InputError(
+                "the artifact does not count non-finite values; compile it with nanlogger=True "
+                "(--set nanlogger=true)"
+            )
+        with self._lock:
+            self._check_open()
+            self._tracers.append(tracer)
+
+    def detach_tracer(self, tracer: Tracer) -> None:
+        """Stop telling `tracer`; does nothing when it was not attached."""
+        with self._lock:
+            self._tracers = [t for t in self._tracers if t is not tracer]
+
+    def __enter__(self) -> CompiledStep:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else self.device
+        return (
+            f"CompiledStep({self._manifest.formula!r}, {len(self._parameters)} parameters, {state})"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a CompiledStep lives on a device and cannot be pickled or copied; save(path) its "
+            "state and load the artifact where it is needed"
+        )
+
+    # Guarded access, for the mappings.
+
+    def read_variable(self, path: str) -> Array:
+        """A copy of a variable, by its exact path."""
+        with self._lock:
+            self._check_usable()
+            return self._state.read(path)
+
+    def write_variable(self, path: str, value: Any) -> None:
+        """Replace one variable, by its exact path. Raises InputError."""
+        with self._lock:
+            self._check_usable()
+            self._state.write(path, self._state.check(path, value))
+
+    def read_number(self, path: str) -> Scalar:
+        """A host variable as it will be passed; before `initialize`, its first value."""
+        with self._lock:
+            self._check_open()
+            if isinstance(self._problem, NotInitializedError):
+                value = self._state.variables[path].initializer.value
+                return self._state.numbers[path] if value is None else value
+            return self._state.numbers[path]
+
+    def write_number(self, path: str, value: Scalar) -> None:
+        """Set a host variable."""
+        with self._lock:
+            self._check_usable()
+            self._state.numbers[path] = value
+
+    # Inside the lock.
+
+    def _run(self, entry: EntryPoint) -> None:
+        state, timeline = self._state, self._module.timeline
+        primitives, following = entry.scalars(state.numbers)
+        before = timeline.value
+        try:
+            entry.run(primitives)
+        except KeyboardInterrupt:
+            # Python raises it between two calls into IREE: before the call, or after the step.
+            if timeline.value != before and not timeline.reached():
+                self._lose(None)
+            elif timeline.value != before:
+                state.numbers.update(following)
+            raise
+        except Exception as error:
+            self._lose(error)
+        state.numbers.update(following)
+
+    def _lose(self, error: Exception | None) -> NoReturn:
+        text = str(error).split(";\n")[0].strip() if error else "the step was interrupted"
+        self._problem = StateLostError(
+            f"device {self.device!r} failed during a step, which may have changed part of the "
+            f"state: {text}; restore(path) a checkpoint, or initialize() again"
+        )
+        raise self._problem from error
+
+    def _replace(self, values: Mapping[str, Array]) -> None:
+        """Write values that were checked; the state counts as lost until all are there."""
+        if isinstance(self._problem, StateLostError):
+            # A failed semaphore stays failed, so the timeline starts anew.
+            self._module.timeline = Timeline(self._module.device)
+            for entry in self._entries.values():
+                entry.bind(self._module)
+        self._problem = StateLostError("replacing the state failed half-way; do it again")
+        for path, value in values.items():
+            self._state.write(path, value)
+        self._problem = None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            self._check_usable()
+        if os.getpid() != self._pid and self._module.device.driver != "local-sync":
+            raise ForkedProcessError(
+                f"device {self.device!r} was opened by the process that forked this one and does "
+                "not work here; load the artifact after the fork, or start processes by spawn"
+            )
+
+    def _check_usable(self) -> None:
+        if self._problem is not None:
+            # A new exception each time: a raised one collects tracebacks.
+            raise type(self._problem)(*self._problem.args)
+        self._check_open()
+
+    def _count_nonfinite(self, entry: EntryPoint) -> tuple[NanReport, ...]:
+        number = self._state.numbers.get(GLOBAL_STEP, 0)
+        counts = entry.outputs(NONFINITE)
+        return tuple(NanReport(p, int(number), int(c)) for p, c in counts.items() if c)
+
+    # Outside the lock.
+
+    def _tell(self, report: NanReport) -> None:
+        for tracer in tuple(self._tracers):
+            if isinstance(tracer, NanLogger):
+                tracer.report(report)
+            else:
+                tracer.trace(report.count, "Gradients", report.variable)
+
+    def _refuse_function(self, function: str | None) -> NoReturn:
+        if function is None:
+            raise InputError(
+                f"the artifact has several entry points; name one: step(gradients, function=...), "
+                f"of {listed(self._entries)}"
+            )
+        raise UnknownNameError(f"no entry point {function!r}{nearest(function, self._entries)}")
+
+    def _parameter_paths(self) -> list[str]:
+        return [v.name for v in self._manifest.variables if v.role == "parameter"]
+
+    def _by_path(self, given: Any) -> dict[str, Any]:
+        if not isinstance(given, Mapping):
+            raise InputError(
+                "initialize: expected a mapping of parameter names to arrays, got "
+                f"{type(given).__name__}"
+            )
+        paths = self._state.variables
+        result: dict[str, Any] = {}
+        for name, value in cast(Mapping[str, Any], given).items():
+            path = f"/{name}" if f"/{name}" in paths else name
+            if path in result:
+                raise InputError(f"initialize: {name!r} is given twice")
+            result[path] = value
+        return result
+
+    def _origin(self) -> Origin:
+        baked = {
+            item.name: item.value
+            for group in self._manifest.groups
+            for item in group.hyperparameters
+        }
+        return Origin(self._manifest, self._sha256, baked)
+
+
+def _default(entries: Mapping[str, EntryPoint]) -> EntryPoint | None:
+    """The only entry point, or the one named `step`; else the caller has to say."""
+    if len(entries) == 1:
+        return next(iter(entries.values()))
+    return entries.get("step")
