@@ -50,7 +50,9 @@ class CompileError(PassError):
     `diagnostics`: what it said, in order. `log`: what its tools (the linker) wrote to stderr.
     """
 
-    def __init__(self, message: str, diagnostics: tuple[Diagnostic, ...] = (), log: str = "") -> None:
+    def __init__(
+        self, message: str, diagnostics: tuple[Diagnostic, ...] = (), log: str = ""
+    ) -> None:
         super().__init__(message)
         self.diagnostics = diagnostics
         self.log = log

@@ -5,50 +5,42 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings
-from stepforge.passes.bindings import arith, ir, tensor
+from stepforge.passes import bindings, rewriting
+from stepforge.passes.bindings import ir, tensor, util
 from stepforge.passes.errors import PassError, UnsupportedUpdateError
 from stepforge.passes.pass_base import Pass
 
-
-def host_scalar(value: ir.Value) -> ir.Value | None:
-    """The SSA scalar inside a rank-0 tensor that the host knows; None where only the device does.
-
-    A constant becomes a scalar constant at the current insertion point.
-    """
-    op = bindings.producer(value)
-    if op is None or bindings.shape(value) != ():
-        return None
-    if op.name == "tensor.from_elements":
-        return op.operands[0]
-    constant = bindings.splat(op)
-    return None if constant is None else arith.ConstantOp(constant.type, constant).result
-
-
-def is_rank0_math(op: ir.Operation) -> bool:
-    return is_math(op) and bindings.shape(op.results[0]) == ()
-
-
-def is_math(op: ir.Operation) -> bool:
-    """One result, each element of it a function of the same element of every operand."""
-    return op.name.startswith(("arith.", "math.")) and op.name != "arith.constant"
+BARRIER = "util.optimization_barrier"
 
 
 def rank0_math_on_host_scalars(op: ir.Operation) -> list[ir.Value] | None:
-    if not is_rank0_math(op):
+    if not is_rank0_math(op) or not all(rewriting.knows_on_host(v) for v in op.operands):
         return None
-    if any(bindings.shape(v) == () and not _is_host(v) for v in op.operands):
-        return None
-    operands = [host_scalar(v) if bindings.shape(v) == () else v for v in op.operands]
-    result = bindings.scalar_operation(op, operands)
+    result = bindings.scalar_operation(op, [rewriting.host_scalar(v) for v in op.operands])
     return [tensor.FromElementsOp(op.results[0].type, [result]).result]
 
 
-def _is_host(value: ir.Value) -> bool:
-    op = bindings.producer(value)
-    if op is None:
-        return False
-    return op.name == "tensor.from_elements" or bindings.splat(op) is not None
+def keep_on_host(block: ir.Block) -> None:
+    """Put a barrier on each computed scalar that a tensor reads.
+
+    Without it IREE moves scalar `arith` into the dispatch: i64 and all, once per workgroup.
+    """
+    kept = dict[ir.Value, ir.Value]()
+    for op in bindings.operations(block):
+        if op.name != "tensor.from_elements" or len(op.operands) != 1:
+            continue
+        scalar = op.operands[0]
+        made_by = bindings.producer(scalar)
+        if made_by is None or made_by.name in ("arith.constant", BARRIER):
+            continue
+        if scalar not in kept:
+            with ir.InsertionPoint(op), op.location:
+                kept[scalar] = util.OptimizationBarrierOp([scalar.type], [scalar]).results[0]
+        op.operands[0] = kept[scalar]
+
+
+def is_rank0_math(op: ir.Operation) -> bool:
+    return rewriting.is_math(op) and bindings.shape(op.results[0]) == ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +59,8 @@ class FoldHyperparameters(Pass):
         ]
         names = dict.fromkeys(op.name for op in ops if is_rank0_math(op))
         bindings.apply_greedily(module, {name: rank0_math_on_host_scalars for name in names})
+        for function in bindings.functions(module):
+            keep_on_host(bindings.body(function))
 
     def check(self, module: ir.Module) -> None:
         for function in bindings.functions(module):
@@ -80,9 +74,5 @@ def _check(op: ir.Operation) -> None:
             f"a host result depends on values of the device, at {bindings.where(op)}: the host "
             "would wait for the device in every step. Keep it a device variable"
         )
-    if is_rank0_math(op) and rank0_is_host(op):
+    if is_rank0_math(op) and all(rewriting.knows_on_host(v) for v in op.operands):
         raise PassError(f"{op.name} at {bindings.where(op)} should have moved to the host")
-
-
-def rank0_is_host(op: ir.Operation) -> bool:
-    return all(bindings.shape(v) != () or _is_host(v) for v in op.operands)

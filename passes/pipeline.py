@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from stepforge.passes import bindings, pass_base
+from stepforge.passes.alias_state import AliasState
 from stepforge.passes.bindings import ir
 from stepforge.passes.errors import PassError
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
+from stepforge.passes.fuse_step_math import FuseStepMath
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.wrap_entry_points import WrapEntryPoints
 
 PIPELINE: tuple[Pass, ...] = (
     FoldHyperparameters(),
+    FuseStepMath(),
+    AliasState(),
     WrapEntryPoints(),
 )
 
@@ -32,7 +37,7 @@ def run_pipeline(
     aliasing state arguments. `dump_ir` names a folder that receives the module before the first
     and after each pass. `stop_after` ends early, after the pass of that name. Raises `PassError`.
     """
-    passes = (*extra, *PIPELINE)
+    passes = (*extra, *(_with_options(step, in_place) for step in PIPELINE))
     names = [step.name for step in passes]
     if stop_after is not None and stop_after not in names:
         raise PassError(f"no pass is named {stop_after!r}; the passes are {', '.join(names)}")
@@ -43,6 +48,10 @@ def run_pipeline(
         _dump(module, dump_ir, number, step.name)
         if step.name == stop_after:
             return
+
+
+def _with_options(step: Pass, in_place: bool) -> Pass:
+    return replace(step, in_place=in_place) if isinstance(step, AliasState) else step
 
 
 def _dump(module: ir.Module, folder: Path | None, number: int, name: str) -> None:

@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings
+from stepforge.passes import arguments, bindings
+from stepforge.passes.arguments import ABI, OUTPUT, PREFIX
 from stepforge.passes.bindings import Attributes, func, hal, ir, util
 from stepforge.passes.errors import PassError
 from stepforge.passes.pass_base import Pass
-
-OUTPUT = "iree.abi.output"
-PREFIX = "stepforge."
 
 
 def wrap(function: func.FuncOp, abi: int | None) -> None:
@@ -40,9 +38,9 @@ def wrap(function: func.FuncOp, abi: int | None) -> None:
 
 
 def _fill(block: ir.Block, function: func.FuncOp, attributes: list[Attributes]) -> None:
-    *arguments, wait, signal = block.arguments
+    *views, wait, signal = block.arguments
     operands = list[ir.Value]()
-    for argument, type_, attrs in zip(arguments, function.type.inputs, attributes, strict=True):
+    for argument, type_, attrs in zip(views, function.type.inputs, attributes, strict=True):
         if not _is_tensor(type_):
             operands.append(argument)
             continue
@@ -50,11 +48,17 @@ def _fill(block: ir.Block, function: func.FuncOp, attributes: list[Attributes]) 
         consume = True if OUTPUT in attrs else None
         operands.append(
             hal.TensorImportOp(
-                type_, argument, type_, [], consume=consume, wait_fence=wait, name=_label(attrs)
+                type_,
+                argument,
+                type_,
+                [],
+                consume=consume,
+                wait_fence=wait,
+                name=arguments.label(attrs) or None,
             ).result
         )
     results = list(func.CallOp(function, operands).results)
-    for argument, attrs in zip(arguments, attributes, strict=True):
+    for argument, attrs in zip(views, attributes, strict=True):
         index = bindings.integer(attrs.get(OUTPUT))
         if index is not None:
             alias = hal.TensorAliasOp(results[index], [], argument, wait_fence=wait)
@@ -85,12 +89,6 @@ def _is_tensor(type_: ir.Type) -> bool:
     return isinstance(type_, ir.RankedTensorType)
 
 
-def _label(attributes: Attributes) -> str | None:
-    """What a wrong shape is reported against at run time: `gradient /encoder/w`."""
-    words = [bindings.text(attributes.get(PREFIX + key)) for key in ("role", "name")]
-    return " ".join(word for word in words if word) or None
-
-
 def _reflection(
     function: func.FuncOp, name: str, attributes: list[Attributes], abi: int | None
 ) -> ir.DictAttr:
@@ -114,7 +112,7 @@ class WrapEntryPoints(Pass):
 
     def run(self, module: ir.Module) -> None:
         own = module.operation.attributes
-        abi = bindings.integer(own[PREFIX + "abi"]) if PREFIX + "abi" in own else None
+        abi = bindings.integer(own[ABI]) if ABI in own else None
         for function in bindings.functions(module):
             if _is_public(function):
                 wrap(function, abi)

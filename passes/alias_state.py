@@ -1,0 +1,217 @@
+"""alias-state: new state replaces old state in the caller's buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import ClassVar
+
+from stepforge.passes import arguments, bindings, rewriting
+from stepforge.passes.arguments import OUTPUT, RESULT
+from stepforge.passes.bindings import func, ir
+from stepforge.passes.errors import PassError, UnsupportedUpdateError
+from stepforge.passes.pass_base import Pass
+from stepforge.passes.rewriting import BARRIER
+
+#: Operations whose result may be the memory of their operand.
+_VIEWS = (
+    BARRIER,
+    "tensor.cast",
+    "tensor.collapse_shape",
+    "tensor.expand_shape",
+    "tensor.extract_slice",
+    "tensor.reshape",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state argument and its new value."""
+
+    label: str
+    number: int
+    argument: ir.Value
+    result: int
+    value: ir.Value
+
+
+def states(function: func.FuncOp) -> list[State]:
+    """The tensors among the arguments that a result replaces, in argument order."""
+    found = list[State]()
+    returned = list(bindings.return_of(function).operands)
+    attributes = bindings.argument_attributes(function)
+    for number, (argument, attrs) in enumerate(zip(function.arguments, attributes, strict=True)):
+        index = bindings.integer(attrs.get(RESULT))
+        if index is None or not isinstance(argument.type, ir.RankedTensorType):
+            continue
+        label = arguments.label(attrs) or f"argument {number}"
+        if not 0 <= index < len(returned):
+            raise PassError(
+                f"{label} is replaced by result {index}, but @{function.name.value} has "
+                f"{len(returned)} results"
+            )
+        found.append(State(label, number, argument, index, returned[index]))
+    return found
+
+
+def refusal(state: State, others: Sequence[State]) -> str | None:
+    """Why the new value cannot be written over the old one; None if it can."""
+    for other in others:
+        if other.number != state.number and other.result == state.result:
+            return f"result {state.result} is also the new value of {other.label}"
+        if other.number != state.number and other.argument == state.value:
+            return f"its new value is the old value of {other.label}"
+    if state.value == state.argument:
+        return None
+    if state.value.type != state.argument.type:
+        return f"its new value is a {state.value.type}, it is a {state.argument.type}"
+    update = bindings.producer(state.value)
+    if update is None or not rewriting.is_elementwise_generic(update):
+        made_by = "another argument" if update is None else update.name
+        return f"its new value is made by {made_by}, not element by element"
+    return _refuse_update(state, update)
+
+
+def _refuse_update(state: State, update: ir.Operation) -> str | None:
+    readers = bindings.users(state.value)
+    if len(readers) > 1:
+        return f"its new value is also used by {readers[0].name}, which would copy it"
+    inputs = _inputs(update)
+    maps = rewriting.indexing_maps(update)
+    position = [result == state.value for result in update.results].index(True)
+    if not _is_identity(maps[len(inputs) + position]):
+        return "its new value is written to other elements than it is computed for"
+    for value, map_ in zip(inputs, maps, strict=False):
+        if _source(value) == state.argument and not (
+            value == state.argument and _is_identity(map_)
+        ):
+            return "its new value at one element needs its old value at another"
+    if any(_source(value) == state.argument for value in _captured(update)):
+        return "its new value at one element needs its old value at another"
+    return None
+
+
+def _is_identity(map_: ir.AffineMap) -> bool:
+    return map_ == ir.AffineMap.get_identity(map_.n_dims)
+
+
+def _inputs(update: ir.Operation) -> list[ir.Value]:
+    return list(update.operands)[: len(update.operands) - len(update.results)]
+
+
+def _captured(update: ir.Operation) -> list[ir.Value]:
+    body = update.regions[0].blocks[0]
+    return [value for op in bindings.operations(body) for value in op.operands]
+
+
+def _source(value: ir.Value) -> ir.Value:
+    """The value whose memory a value may share."""
+    made_by = bindings.producer(value)
+    while made_by is not None and made_by.name in _VIEWS:
+        value = made_by.operands[0]
+        made_by = bindings.producer(value)
+    return value
+
+
+def updates_in_order(accepted: Sequence[State]) -> list[ir.Operation]:
+    """The loops that write state, each before the loops that write what it reads.
+
+    IREE writes in place without looking for later readers of the old value.
+    """
+    loops = dict[ir.Value, ir.Operation]()  # by first result
+    writer = dict[ir.Value, ir.Value]()  # state argument -> first result of its loop
+    labels = dict[ir.Value, str]()
+    for state in accepted:
+        update = bindings.producer(state.value)
+        if update is not None and state.value != state.argument:
+            key = update.results[0]
+            loops[key] = update
+            writer[state.argument] = key
+            labels.setdefault(key, state.label)
+    # Values compare and hash by identity of the IR object; the sorter keeps insertion order.
+    sorter = TopologicalSorter[ir.Value]({key: () for key in loops})
+    for key, loop in loops.items():
+        for value in (*_inputs(loop), *_captured(loop)):
+            written_by = writer.get(_source(value), key)
+            if written_by != key:
+                sorter.add(written_by, key)
+    try:
+        return [loops[key] for key in sorter.static_order()]
+    except CycleError as error:
+        names = ", ".join(dict.fromkeys(labels[key] for key in error.args[1]))
+        raise UnsupportedUpdateError(
+            f"{names} read each other's old values, and no order of their updates keeps them. "
+            "Give them one shape, so that one loop updates them together"
+        ) from None
+
+
+def place(update: ir.Operation, terminator: ir.Operation) -> None:
+    """Move an update to the end, behind barriers on everything it does not own.
+
+    A loop that is fused with what makes its gradient would write state while others still read it.
+    """
+    update.move_before(terminator)
+    for index, value in enumerate(_inputs(update)):
+        made_by = bindings.producer(value)
+        if made_by is None or made_by.name in (BARRIER, "arith.constant"):
+            continue
+        with ir.InsertionPoint(update):
+            update.operands[index] = rewriting.barrier(value)
+
+
+def alias(function: func.FuncOp, step: AliasState) -> None:
+    found = states(function)
+    reasons = {state.number: refusal(state, found) for state in found}
+    refused = [
+        f"{state.label}: {reasons[state.number]}" for state in found if reasons[state.number]
+    ]
+    if refused and not step.allow_copies:
+        raise UnsupportedUpdateError(
+            "state is updated in place, so each new element may depend on no other old element. "
+            + "; ".join(refused)
+        )
+    accepted = [state for state in found if reasons[state.number] is None]
+    for update in updates_in_order(accepted):
+        place(update, bindings.return_of(function))
+    if not step.in_place:
+        return
+    attributes = bindings.argument_attributes(function)
+    for state in accepted:
+        attributes[state.number][OUTPUT] = bindings.index_attribute(state.result)
+    bindings.set_argument_attributes(function, attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class AliasState(Pass):
+    """Updates go last, fenced, and each writes its results over the arguments they replace."""
+
+    name: ClassVar[str] = "alias-state"
+
+    in_place: bool = True
+    """False makes the same module without the attributes, to compare with."""
+
+    allow_copies: bool = False
+    """Leave a state that cannot be updated in place to a new buffer, instead of refusing it."""
+
+    def run(self, module: ir.Module) -> None:
+        for function in bindings.functions(module):
+            alias(function, self)
+
+    def check(self, module: ir.Module) -> None:
+        for function in bindings.functions(module):
+            _check(function)
+
+
+def _check(function: func.FuncOp) -> None:
+    """Behind the first update that writes state there are only such updates."""
+    attributes = bindings.argument_attributes(function)
+    returned = list(bindings.return_of(function).operands)
+    indices = [bindings.integer(attrs.get(OUTPUT)) for attrs in attributes]
+    written = {returned[index]: None for index in indices if index is not None}
+    began = False
+    for op in bindings.operations(bindings.body(function))[:-1]:
+        writes = any(result in written for result in op.results)
+        if began and not writes and op.name != BARRIER:
+            raise PassError(f"{op.name} at {bindings.where(op)} comes after an update in place")
+        began = began or writes

@@ -1,0 +1,23 @@
+"""The attributes that say what an argument is; the frontend writes them, docs/architecture.md."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from stepforge.passes import bindings
+from stepforge.passes.bindings import Attributes
+
+PREFIX: Final = "stepforge."
+ABI: Final = "stepforge.abi"
+NAME: Final = "stepforge.name"
+ROLE: Final = "stepforge.role"
+RESULT: Final = "stepforge.result"
+"""Index of the result that replaces the argument."""
+OUTPUT: Final = "iree.abi.output"
+"""IREE's own: that result is written into the memory of the argument."""
+
+
+def label(attributes: Attributes) -> str:
+    """What messages call an argument: `gradient /encoder/w`."""
+    words = [bindings.text(attributes.get(key)) for key in (ROLE, NAME)]
+    return " ".join(word for word in words if word)

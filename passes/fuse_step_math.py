@@ -1,0 +1,161 @@
+"""fuse-step-math: the chain of element-wise operations of one update becomes one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stepforge.passes import bindings, clusters, rewriting
+from stepforge.passes.bindings import func, ir
+from stepforge.passes.clusters import Cluster
+from stepforge.passes.errors import PassError, UnsupportedUpdateError
+from stepforge.passes.pass_base import Pass
+from stepforge.passes.rewriting import Operand
+
+#: Host scalars reach a dispatch as 32-bit push constants. Devices promise 32 words, of which IREE
+#: takes some for itself; more compile, and fail when the artifact is loaded.
+MAX_SCALAR_WORDS = 16
+
+
+def fuse(function: func.FuncOp) -> None:
+    """Replace every element-wise operation of a function by one generic per cluster."""
+    block = bindings.body(function)
+    ops = bindings.operations(block)
+    position = {result: index for index, op in enumerate(ops) for result in op.results}
+    found = clusters.find_clusters(function)
+    fused = [_emit(cluster, position) for cluster in found]
+    # Only now, as the loops above may read roots of each other.
+    for cluster, generic in zip(found, fused, strict=True):
+        for root, result in zip(cluster.roots, generic.results, strict=True):
+            for reader in clusters.readers(root):
+                if cluster.serves(reader):
+                    reader.replace_uses_of_with(root, result)
+    rewriting.erase_dead(block)
+    rewriting.sort_by_dependency(block)
+
+
+def _emit(cluster: Cluster, position: dict[ir.Value, int]) -> ir.Operation:
+    steps = _slice(cluster.roots, position)
+    values = [value for step in steps for value in _reads(step)]
+    leaves = list(dict.fromkeys(v for v in values if not clusters.is_inner(bindings.producer(v))))
+    on_device = [leaf for leaf in leaves if not rewriting.knows_on_host(leaf)]
+    shape = list(cluster.roots[0].type.shape)
+
+    def fill(arguments: Sequence[ir.Value]) -> list[ir.Value]:
+        scalars = dict(zip(on_device, arguments[: len(on_device)], strict=True))
+        for leaf in leaves:
+            if leaf not in scalars:
+                scalars[leaf] = rewriting.host_scalar(leaf)
+        for step in steps:
+            operands = [scalars[value] for value in _reads(step)]
+            copies = clusters.is_scalar_broadcast(step)
+            result = operands[0] if copies else bindings.scalar_operation(step, operands)
+            scalars[step.results[0]] = result
+        return [scalars[root] for root in cluster.roots]
+
+    with ir.InsertionPoint(cluster.consumer), steps[-1].location:
+        identity = ir.AffineMap.get_identity(len(shape))
+        types = [root.type.element_type for root in cluster.roots]
+        return rewriting.build_generic(
+            inputs=[_operand(leaf, len(shape)) for leaf in on_device],
+            outputs=[(rewriting.empty(shape, type_), identity) for type_ in types],
+            iterator_types=["parallel"] * len(shape),
+            fill=fill,
+        )
+
+
+def _slice(roots: Sequence[ir.Value], position: dict[ir.Value, int]) -> list[ir.Operation]:
+    """The element-wise operations that the roots need, in program order."""
+    waiting, found = list(roots), dict[ir.Value, ir.Operation]()
+    while waiting:
+        value = waiting.pop()
+        op = bindings.producer(value)
+        if op is None or value in found or not clusters.is_inner(op):
+            continue
+        found[value] = op
+        waiting.extend(_reads(op))
+    return [found[value] for value in sorted(found, key=position.__getitem__)]
+
+
+def _reads(step: ir.Operation) -> list[ir.Value]:
+    operands = list(step.operands)
+    return operands[:1] if clusters.is_scalar_broadcast(step) else operands
+
+
+def _operand(leaf: ir.Value, rank: int) -> Operand:
+    """The tensor that a loop of `rank` dimensions reads for a leaf, and where it reads it."""
+    op = bindings.producer(leaf)
+    if op is not None and op.name == "linalg.broadcast":
+        added = list(op.attributes["dimensions"])
+        kept = [ir.AffineDimExpr.get(d) for d in range(rank) if d not in added]
+        return op.operands[0], ir.AffineMap.get(rank, 0, kept)
+    if bindings.shape(leaf) != ():
+        return leaf, ir.AffineMap.get_identity(rank)
+    entry = _table_entry(op)
+    if op is None or entry is None:
+        return leaf, ir.AffineMap.get(rank, 0, [])
+    return op.operands[0], ir.AffineMap.get(rank, 0, [ir.AffineConstantExpr.get(entry)])
+
+
+def _table_entry(op: ir.Operation | None) -> int | None:
+    """`k` where an operation is `extract_slice %table[k] [1] [1]` of a one-dimensional tensor."""
+    if op is None or op.name != "tensor.extract_slice" or len(op.operands) != 1:
+        return None
+    offsets = list(op.attributes["static_offsets"])
+    return offsets[0] if len(offsets) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class FuseStepMath(Pass):
+    """Each variable's update becomes one `linalg.generic` that yields all its new values.
+
+    Host scalars are captured by the body; scalars of the device are operands that every element
+    reads. Values that only a reduction reads get a generic of their own, for `split-reductions`.
+    """
+
+    name: ClassVar[str] = "fuse-step-math"
+
+    def run(self, module: ir.Module) -> None:
+        bindings.simplify(module)
+        for function in bindings.functions(module):
+            _refuse_dynamic(function)
+            fuse(function)
+
+    def check(self, module: ir.Module) -> None:
+        for function in bindings.functions(module):
+            for op in bindings.operations(bindings.body(function)):
+                if clusters.is_inner(op):
+                    raise PassError(f"{op.name} at {bindings.where(op)} is outside of every loop")
+                _check_scalars(op)
+
+
+def _refuse_dynamic(function: func.FuncOp) -> None:
+    for op in bindings.operations(bindings.body(function)):
+        if clusters.is_inner(op) and bindings.shape(op.results[0]) is None:
+            raise UnsupportedUpdateError(
+                f"{op.name} at {bindings.where(op)} has the shape {op.results[0].type}: every "
+                "dimension must be known when the step is compiled"
+            )
+
+
+def _check_scalars(op: ir.Operation) -> None:
+    if op.name != "linalg.generic":
+        return
+    captured = dict.fromkeys(
+        value
+        for inner in bindings.operations(op.regions[0].blocks[0])
+        for value in inner.operands
+        if _is_outside(value, op)
+    )
+    words = sum(2 if "64" in str(value.type) else 1 for value in captured)
+    if words > MAX_SCALAR_WORDS:
+        raise UnsupportedUpdateError(
+            f"the loop at {bindings.where(op)} reads {words} words of host scalars, at most "
+            f"{MAX_SCALAR_WORDS} reach a dispatch. Pass them in a table (scalars='table')"
+        )
+
+
+def _is_outside(value: ir.Value, op: ir.Operation) -> bool:
+    owner = value.owner
+    return owner == op.block if isinstance(owner, ir.Block) else owner.operation.block == op.block

@@ -1,0 +1,145 @@
+"""Questions and edits that several passes share, on blocks of tensor operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from stepforge.passes import bindings
+from stepforge.passes.bindings import arith, ir, iree_tensor_ext, linalg, tensor
+
+#: Side-effect free operations that a pass may leave behind without users.
+_PURE = ("arith.", "math.", "linalg.", "tensor.", "iree_tensor_ext.")
+
+#: Keeps IREE from fusing what is before it with what is behind it; costs nothing at run time.
+BARRIER = "iree_tensor_ext.compute_barrier.start"
+
+
+def is_math(op: ir.Operation) -> bool:
+    """True for `arith` and `math`: an element of the result needs that element of the operands."""
+    return op.name.startswith(("arith.", "math.")) and op.name != "arith.constant"
+
+
+def is_tensor_math(op: ir.Operation) -> bool:
+    return is_math(op) and isinstance(op.results[0].type, ir.RankedTensorType)
+
+
+def is_reduction(op: ir.Operation) -> bool:
+    if op.name == "linalg.reduce":
+        return True
+    return op.name == "linalg.generic" and "reduction" in iterators(op)
+
+
+def is_elementwise_generic(op: ir.Operation | None) -> bool:
+    return op is not None and op.name == "linalg.generic" and "reduction" not in iterators(op)
+
+
+def iterators(op: ir.Operation) -> list[str]:
+    """The iterator types of a `linalg.generic`."""
+    names = (str(attribute) for attribute in op.attributes["iterator_types"])
+    return [name.partition("<")[2].rstrip(">") for name in names]
+
+
+def indexing_maps(op: ir.Operation) -> list[ir.AffineMap]:
+    return [attribute.value for attribute in op.attributes["indexing_maps"]]
+
+
+def knows_on_host(value: ir.Value) -> bool:
+    """True for a scalar, and for a tensor that repeats one scalar."""
+    if not isinstance(value.type, ir.RankedTensorType):
+        return True
+    op = bindings.producer(value)
+    if op is None:
+        return False
+    if op.name in ("tensor.from_elements", "tensor.splat"):
+        return len(op.operands) == 1
+    return op.name == "linalg.fill" or bindings.splat(op) is not None
+
+
+def host_scalar(value: ir.Value) -> ir.Value:
+    """That scalar; a constant is made at the current insertion point."""
+    op = bindings.producer(value)
+    if op is None or not isinstance(value.type, ir.RankedTensorType):
+        return value
+    constant = bindings.splat(op)
+    if constant is None:
+        return op.operands[0]
+    return arith.ConstantOp(constant.type, constant, loc=op.location).result
+
+
+def erase_dead(block: ir.Block) -> None:
+    """Erase what nobody uses any more, users first."""
+    for op in reversed(bindings.operations(block)):
+        if op.name.startswith(_PURE) and bindings.is_unused(op):
+            op.erase()
+
+
+def sort_by_dependency(block: ir.Block) -> None:
+    """Move each operation behind what it uses, and otherwise keep the order."""
+    *ops, terminator = bindings.operations(block)
+    placed: dict[ir.Value, bool] = {}  # True once placed, False while waiting for operands
+
+    def place(first: ir.Operation) -> None:
+        stack = [first]
+        while stack:
+            op = stack[-1]
+            waiting = [p for p in _inputs(op, block) if not placed.get(p.results[0])]
+            if waiting:
+                stack.append(waiting[0])
+                continue
+            stack.pop()
+            if len(op.results) and placed.get(op.results[0]):
+                continue
+            op.move_before(terminator)
+            for result in op.results:
+                placed[result] = True
+
+    for op in ops:
+        place(op)
+
+
+def _inputs(op: ir.Operation, block: ir.Block) -> list[ir.Operation]:
+    """The operations of `block` whose results `op`, or anything in its regions, uses."""
+    found = list[ir.Operation]()
+    for inner in bindings.nested(op):
+        for operand in inner.operands:
+            made_by = bindings.producer(operand)
+            if made_by is not None and made_by.block == block:
+                found.append(made_by)
+    return found
+
+
+Operand = tuple[ir.Value, ir.AffineMap]
+#: Fills the body of a generic: one scalar per operand in, the yielded scalars out.
+Body = Callable[[Sequence[ir.Value]], Sequence[ir.Value]]
+
+
+def build_generic(
+    inputs: Sequence[Operand],
+    outputs: Sequence[Operand],
+    iterator_types: Sequence[str],
+    fill: Body,
+) -> ir.Operation:
+    """A `linalg.generic` at the current insertion point and location; results as `outputs`."""
+    operands = [*inputs, *outputs]
+    iterators_ = [ir.Attribute.parse(f"#linalg.iterator_type<{name}>") for name in iterator_types]
+    generic = linalg.GenericOp(
+        [value.type for value, _ in outputs],
+        [value for value, _ in inputs],
+        [value for value, _ in outputs],
+        ir.ArrayAttr.get([ir.AffineMapAttr.get(map_) for _, map_ in operands]),
+        ir.ArrayAttr.get(iterators_),
+    )
+    types = [bindings.element_type(value) for value, _ in operands]
+    locations = [ir.Location.current] * len(types)
+    block = generic.regions[0].blocks.append(*types, arg_locs=locations)
+    with ir.InsertionPoint(block):
+        linalg.YieldOp(list(fill(list(block.arguments))))
+    return generic.operation
+
+
+def empty(shape: Sequence[int], element_type: ir.Type) -> ir.Value:
+    return tensor.EmptyOp(list(shape), element_type).result
+
+
+def barrier(value: ir.Value) -> ir.Value:
+    return iree_tensor_ext.ComputeBarrierStartOp(value.type, value, []).result
