@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Literal, Self
 
 from iree.compiler.api import Invocation, Output, Session, ctypes_dl
@@ -76,7 +76,7 @@ def backends() -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def open_session(flags: Sequence[str]) -> Iterator[Session]:
+def open_session(flags: Sequence[str]) -> Generator[Session]:
     """A session with `COMMON_FLAGS` and `flags`; modules live in its `context`."""
     session = Session()
     try:
@@ -145,7 +145,7 @@ class Lowering:
         self.diagnostics.append(parse_diagnostic(_SEVERITIES[severity], message))
 
     @contextlib.contextmanager
-    def _captured_log(self) -> Iterator[None]:
+    def _captured_log(self) -> Generator[None]:
         with _LOCK, tempfile.TemporaryFile() as file:
             saved = os.dup(2)
             os.dup2(file.fileno(), 2)
@@ -164,7 +164,9 @@ class Lowering:
 def parse_diagnostic(severity: Severity, text: str) -> Diagnostic:
     """Split IREE's text into place and message, without the dump of the operation it is about."""
     paragraphs = text.split("\n\n")
-    kept = [p for p in paragraphs if not re.match(r"[^\n]*: (see current operation|called from)", p)]
+    kept = [
+        p for p in paragraphs if not re.match(r"[^\n]*: (see current operation|called from)", p)
+    ]
     message = "\n".join(kept or paragraphs).strip()
     match = _PLACE.match(message)
     if match is None:

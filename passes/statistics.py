@@ -7,7 +7,7 @@ compares the sums.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stepforge.passes import bindings, commands
 from stepforge.passes.bindings import ir
@@ -49,15 +49,15 @@ class Statistics:
 
     functions: Mapping[str, FunctionStatistics]
     initializer: FunctionStatistics
-    imports_allocation: bool
-    """Whether the compiled module can allocate device memory at all."""
+    imports_allocation: bool | None = None
+    """Whether the compiled module can allocate device memory at all; None before it is bytecode."""
 
     def __getitem__(self, function: str) -> FunctionStatistics:
         return self.functions[function]
 
 
-def collect(module: ir.Module, vmfb: bytes = b"") -> Statistics:
-    """Read a module at the phase `stream`, and the bytecode made of it."""
+def collect(module: ir.Module) -> Statistics:
+    """Read a module at the phase `stream`."""
     counted = dict[str, FunctionStatistics]()
     callees = dict[str, list[str]]()
     exported = list[str]()
@@ -73,12 +73,12 @@ def collect(module: ir.Module, vmfb: bytes = b"") -> Statistics:
         if "iree.abi.stub" in op.attributes:
             exported.append(name)
     functions = {name: _with_callees(name, counted, callees) for name in exported}
-    return Statistics(functions, initializer, imports_allocation(vmfb))
+    return Statistics(functions, initializer)
 
 
-def imports_allocation(vmfb: bytes) -> bool:
-    """Whether bytecode imports an allocating call; the names stand in it as text."""
-    return any(name in vmfb for name in ALLOCATING_IMPORTS)
+def with_bytecode(counted: Statistics, vmfb: bytes) -> Statistics:
+    """Add what the bytecode says: the names of the calls it imports stand in it as text."""
+    return replace(counted, imports_allocation=any(name in vmfb for name in ALLOCATING_IMPORTS))
 
 
 def _body(function: ir.Operation) -> FunctionStatistics:

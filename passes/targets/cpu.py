@@ -175,9 +175,7 @@ def _check_processor(arch: str, processor: str) -> None:
     )
 
 
-def _target(
-    name: str, arch: str, processor: str, features: Sequence[str], *notes: str
-) -> Target:
+def _target(name: str, arch: str, processor: str, features: Sequence[str], *notes: str) -> Target:
     row = ARCHITECTURES[arch]
     _, found = _resolved(arch, processor, tuple(features))
     off = {f.removeprefix("-") for f in found if f.startswith("-")}
