@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
@@ -60,8 +61,15 @@ def as_tool_error(error: Exception) -> ToolError | None:
     for kind in type(error).__mro__:
         raised_as = RAISED_AS.get(f"{kind.__module__}.{kind.__qualname__}")
         if raised_as is not None:
-            return raised_as(str(error))
+            return raised_as(_without_our_lines(str(error)))
     return None
+
+
+def _without_our_lines(message: str) -> str:
+    """The frontend names the user's line; on the command line that is one of ours, and no help."""
+    folder = str(Path(__file__).parent)
+    kept = [line for line in message.splitlines() if not line.startswith(f"  at: {folder}")]
+    return "\n".join(kept)
 
 
 def _is_compiler(module: str | None) -> bool:

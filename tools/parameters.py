@@ -53,18 +53,26 @@ def read_parameters(
             f"parameters are read from {', '.join(READERS)}: {path} is none of these; rename it, "
             "or write its names and shapes as JSON"
         )
-    found = reader(path)
-    names = set(choose(tuple(found.specs), include, exclude))
+    return choose(reader(path), str(path), include, exclude)
+
+
+def choose(
+    found: ParameterFile, where: str, include: Sequence[str], exclude: Sequence[str]
+) -> ParameterFile:
+    """The parameters whose names match; `where` they were found is for messages."""
+    names = set(_chosen(tuple(found.specs), include, exclude))
     if not names:
         raise ToolError(
-            f"no parameter is left: {path} holds {len(found.specs)} floating-point tensors, "
+            f"no parameter is left: {where} holds {len(found.specs)} floating-point tensors, "
             f"--include {list(include)} and --exclude {list(exclude)} leave none"
         )
     chosen = {name: spec for name, spec in found.specs.items() if name in names}
     return ParameterFile(chosen, found.left_out)
 
 
-def choose(names: Sequence[str], include: Sequence[str], exclude: Sequence[str]) -> tuple[str, ...]:
+def _chosen(
+    names: Sequence[str], include: Sequence[str], exclude: Sequence[str]
+) -> tuple[str, ...]:
     """The names that match; a glob that matches no name at all is an error, as it is a typo."""
     for option, globs in (("--include", include), ("--exclude", exclude)):
         for glob in globs:

@@ -1,0 +1,127 @@
+"""`compile-optimizer`, also `stepforge compile`: from a model's parameters to artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from stepforge.frontend import KNOWN_OPTIMIZERS
+from stepforge.tools.compiling import Job, compile_job
+from stepforge.tools.hyperparameters import help_lines
+from stepforge.tools.outputs import output_paths
+from stepforge.tools.recipe import Recipe, combine, parse_settings, read_recipe, split_names
+from stepforge.tools.verb import Verb, file_size, json_option, print_json
+
+
+class CompileVerb(Verb):
+    """Ends its help with what can be set, and what this machine compiles and runs."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Hyperparameters (--set, --settable)"):
+            formatter.write_dl(list(help_lines()))
+        with formatter.section("Targets (--target); `stepforge targets` lists all of them"):
+            formatter.write_dl(list(_target_lines()))
+
+
+def _target_lines() -> Iterator[tuple[str, str]]:
+    from stepforge.tools.machine import (  # noqa: PLC0415 - asks drivers: for the help alone
+        has_compiler,
+        target_facts,
+    )
+
+    if not has_compiler():
+        yield "none", "compiling needs pip install 'stepforge[compiler]'"
+        return
+    for target in target_facts():
+        if ":" not in target.name or target.name.startswith("cpu:"):
+            runs = "runs here" if target.runs else f"does not run here ({target.why})"
+            yield target.name, f"{target.hardware}; {runs}"
+
+
+@click.command("compile", cls=CompileVerb)
+@click.argument("optimizer", type=click.Choice(list(KNOWN_OPTIMIZERS)))
+@click.option(
+    "--params",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Names and shapes of the parameters: .safetensors, .npz, .json or .toml.",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help="Take only parameters that match.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out those that match.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="TARGET", help="What to compile for (cpu)."
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="A file, or a folder for NAME.TARGET.vmfb; the current folder by default.",
+)
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A value to bake.")
+@click.option(
+    "--settable",
+    multiple=True,
+    metavar="NAME,...",
+    help="Hyperparameters that can be changed without recompiling, as learning_rate always can.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A recipe in TOML: params, include, exclude, target, settable, [set].",
+)
+@click.option(
+    "--loss-dtype",
+    default="float32",
+    metavar="DTYPE",
+    help="The dtype of the loss, which decides that of slots and arithmetic.",
+)
+@click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Keep every stage.")
+@click.option("--force", is_flag=True, help="Overwrite files.")
+@json_option
+def compile_command(
+    optimizer: str,
+    params: Path | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    targets: tuple[str, ...],
+    output: str | None,
+    assignments: tuple[str, ...],
+    settable: tuple[str, ...],
+    config: Path | None,
+    loss_dtype: str,
+    dump_ir: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Compile OPTIMIZER for the parameters of a model, once for each target.
+
+    Every artifact is checked before any is written: the in-place build must agree bit for bit with
+    a plain one. Only names, shapes and dtypes of the parameters are read.
+    """
+    command_line = Recipe(
+        params=params,
+        include=include,
+        exclude=exclude,
+        settings=parse_settings(assignments),
+        settable=split_names(settable),
+        targets=targets,
+    )
+    recipe = command_line if config is None else combine(read_recipe(config), command_line)
+    targets = recipe.targets or ("cpu",)
+    job = Job(
+        name=optimizer,
+        recipe=recipe,
+        files=output_paths(optimizer, targets, output, force),
+        loss_dtype=loss_dtype,
+        dump_ir=dump_ir,
+        force=force,
+    )
+    written = compile_job(job)
+    if as_json:
+        print_json(written)
+        return
+    for item in written:
+        click.echo(f"{item.file}: {item.target}, {file_size(item.bytes)}")

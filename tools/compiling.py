@@ -1,0 +1,97 @@
+"""The work of `compile-optimizer`: all targets are compiled and checked before any is written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stepforge.tools.errors import ToolError
+from stepforge.tools.hyperparameters import describe
+from stepforge.tools.outputs import file_safe
+from stepforge.tools.parameters import ParameterFile, choose, read_parameters
+from stepforge.tools.recipe import Recipe
+from stepforge.tools.verb import duration, log, progress
+
+if TYPE_CHECKING:
+    from stepforge.frontend import Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """`name`: of the optimizer. `files`: target -> where its artifact goes."""
+
+    name: str
+    recipe: Recipe
+    files: Mapping[str, Path]
+    loss_dtype: str
+    dump_ir: Path | None
+    force: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One artifact, as `--json` prints it."""
+
+    target: str
+    file: str
+    bytes: int
+    seconds: float
+    """Spent compiling and checking."""
+
+
+def compile_job(job: Job) -> tuple[Written, ...]:
+    """Raises what the packages raise; then nothing was written."""
+    specs = _specs(job.recipe)
+    seconds: dict[str, float] = {}
+    made: dict[str, Artifact] = {}
+    for target in job.files:
+        progress(f"compiling {job.name} for {target}: {len(specs)} parameters")
+        start = time.perf_counter()
+        made[target] = _compile(job, target, specs)
+        seconds[target] = time.perf_counter() - start
+        progress("")
+        log(f"compiled {job.name} for {target} in {duration(seconds[target])}")
+    return tuple(
+        _write(made[target], target, file, seconds[target], job.force)
+        for target, file in job.files.items()
+    )
+
+
+def _specs(recipe: Recipe) -> Mapping[str, Any]:
+    if recipe.params is None:
+        raise ToolError("which parameters? give --params FILE, or params in the recipe")
+    if isinstance(recipe.params, Path):
+        found = read_parameters(recipe.params, recipe.include, recipe.exclude)
+    else:
+        given = ParameterFile(recipe.params)
+        found = choose(given, "the recipe", recipe.include, recipe.exclude)
+    for name, dtype in found.left_out:
+        log(f"left out {name} ({dtype}): optimizers update floating-point tensors")
+    return found.specs
+
+
+def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
+    from stepforge.frontend import compile_optimizer  # noqa: PLC0415 - the compiler is optional
+
+    # Compiling creates variables in the Context, so that each target has its own.
+    described = describe(job.name, job.recipe.settings, job.recipe.settable)
+    folder = job.dump_ir
+    if folder is not None and len(job.files) > 1:
+        folder = folder / file_safe(target)
+    return compile_optimizer(
+        described.optimizer,
+        specs,
+        target=target,
+        context=described.context,
+        loss_dtype=job.loss_dtype,
+        dump_ir=folder,
+    )
+
+
+def _write(artifact: Artifact, target: str, file: Path, seconds: float, force: bool) -> Written:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    artifact.save(file, force=force)
+    return Written(target=target, file=str(file), bytes=file.stat().st_size, seconds=seconds)
