@@ -13,11 +13,13 @@ from stepforge.passes.errors import PassError
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
 from stepforge.passes.fuse_step_math import FuseStepMath
 from stepforge.passes.pass_base import Pass
+from stepforge.passes.split_reductions import SplitReductions
 from stepforge.passes.wrap_entry_points import WrapEntryPoints
 
 PIPELINE: tuple[Pass, ...] = (
     FoldHyperparameters(),
     FuseStepMath(),
+    SplitReductions(),
     AliasState(),
     WrapEntryPoints(),
 )

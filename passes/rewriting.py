@@ -143,3 +143,46 @@ def empty(shape: Sequence[int], element_type: ir.Type) -> ir.Value:
 
 def barrier(value: ir.Value) -> ir.Value:
     return iree_tensor_ext.ComputeBarrierStartOp(value.type, value, []).result
+
+
+def inputs(generic: ir.Operation) -> list[Operand]:
+    count = len(generic.operands) - len(generic.results)
+    return list(zip(list(generic.operands)[:count], indexing_maps(generic)[:count], strict=True))
+
+
+def inline(
+    block: ir.Block, arguments: Sequence[ir.Value], leave_out: ir.Operation | None = None
+) -> dict[ir.Value, ir.Value]:
+    """Copy the body of a loop to the insertion point; old scalar -> new scalar."""
+    values = dict(zip(block.arguments, arguments, strict=True))
+    for step in bindings.operations(block)[:-1]:
+        if leave_out is not None and step == leave_out:
+            continue
+        operands = [values.get(value, value) for value in step.operands]
+        values[step.results[0]] = bindings.scalar_operation(step, operands)
+    return values
+
+
+def inline_all(generic: ir.Operation, arguments: Sequence[ir.Value]) -> list[ir.Value]:
+    """Copy the whole body of an element-wise generic; what it yields."""
+    block = generic.regions[0].blocks[0]
+    unused = list(block.arguments)[len(arguments) :]
+    values = inline(block, [*arguments, *unused])
+    return [values.get(value, value) for value in bindings.operations(block)[-1].operands]
+
+
+def collapse(value: ir.Value, sizes: Sequence[int], groups: Sequence[Sequence[int]]) -> ir.Value:
+    type_ = ir.RankedTensorType.get(list(sizes), bindings.element_type(value))
+    return tensor.CollapseShapeOp(type_, value, _reassociation(groups)).result
+
+
+def expand(value: ir.Value, sizes: Sequence[int], groups: Sequence[Sequence[int]]) -> ir.Value:
+    type_ = ir.RankedTensorType.get(list(sizes), bindings.element_type(value))
+    return tensor.ExpandShapeOp(type_, value, _reassociation(groups), [], list(sizes)).result
+
+
+def _reassociation(groups: Sequence[Sequence[int]]) -> ir.ArrayAttr:
+    i64 = ir.IntegerType.get_signless(64)
+    return ir.ArrayAttr.get(
+        [ir.ArrayAttr.get([ir.IntegerAttr.get(i64, d) for d in group]) for group in groups]
+    )

@@ -1,0 +1,205 @@
+"""split-reductions: a reduction of many terms becomes parallel parts and a small rest.
+
+IREE runs a full reduction in one workgroup, where some drivers stop after 65,536 iterations and
+all are slow; and it pulls the loop that reads the result into that workgroup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import log2
+from typing import ClassVar
+
+from stepforge.passes import bindings, reductions, rewriting
+from stepforge.passes.bindings import ir, linalg
+from stepforge.passes.errors import PassError
+from stepforge.passes.pass_base import Pass
+from stepforge.passes.reductions import Reduction
+from stepforge.passes.rewriting import BARRIER, Operand
+
+#: No loop that runs in one thread has more terms.
+MAX_TERMS = 16_384
+#: What a part sums up where there is a choice: measured best on CPU and lavapipe from 1,024 up.
+_USUAL = 2_048
+#: Shorter parts than this are slower than leaving a rest over.
+_SHORTEST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """`rows` parts of `columns` terms, and `rest` terms that are left over."""
+
+    rows: int
+    columns: int
+    rest: int
+
+
+def choose_split(count: int) -> Split:
+    """How to split more than `MAX_TERMS` terms; exactly, where the count has a good divisor.
+
+    A power of two in both factors lets every backend vectorise; more rows than `MAX_TERMS` cost a
+    third level. Without a divisor, a multiple of eight rows leaves fewer than `MAX_TERMS` over.
+    """
+    divisors = [c for c in range(_SHORTEST, MAX_TERMS + 1) if count % c == 0]
+    if not divisors:
+        rows = count // _USUAL // 8 * 8
+        return Split(rows, _USUAL, count - rows * _USUAL)
+
+    def quality(columns: int) -> tuple[bool, int, int, float]:
+        rows = count // columns
+        distance = abs(log2(columns / _USUAL))
+        return rows <= MAX_TERMS, _twos(columns, 6), _twos(rows, 3), -distance
+
+    columns = max(divisors, key=quality)
+    return Split(count // columns, columns, 0)
+
+
+def _twos(number: int, most: int) -> int:
+    """How often two divides a number, up to `most`."""
+    return min(most, (number & -number).bit_length() - 1)
+
+
+def combine(work: Reduction) -> ir.Value:
+    """Emit a reduction in as many levels as it needs."""
+    if work.count <= MAX_TERMS:
+        return _one_loop(work)
+    split = choose_split(work.count)
+    init = work.init
+    if split.rest:
+        init = rewriting.barrier(_one_loop(_rest(work, split)))
+    parts = rewriting.barrier(_parts(work, split))
+    sizes = _with_axis(work, split.rows)
+    identity = ir.AffineMap.get_identity(len(sizes))
+    return combine(replace(work, sizes=sizes, inputs=((parts, identity),), term=list, init=init))
+
+
+def _with_axis(work: Reduction, *sizes: int) -> tuple[int, ...]:
+    return (*work.sizes[: work.axis], *sizes, *work.sizes[work.axis + 1 :])
+
+
+def _parts(work: Reduction, split: Split) -> ir.Value:
+    """`rows` partial results, in place of the axis."""
+    sizes = _with_axis(work, split.rows, split.columns)
+    element = bindings.element_type(work.init)
+    start = reductions.neutral(work.combiner, element)
+    empty = rewriting.empty(_with_axis(work, split.rows), element)
+    init = linalg.fill(start, outs=[empty])
+    axis = work.axis
+    inner = replace(work, sizes=sizes, axis=axis + 1, init=init)
+    if split.rest == 0:
+        groups = [[d] if d < axis else [d + 1] for d in range(len(work.sizes))]
+        groups[axis] = [axis, axis + 1]
+        inputs = [_expand(operand, sizes, groups) for operand in work.inputs]
+        return _one_loop(replace(inner, inputs=tuple(inputs)))
+    # Slicing the whole rows off would copy them: read them where they are.
+    row, column = ir.AffineExpr.get_dim(axis), ir.AffineExpr.get_dim(axis + 1)
+    inputs = [_shifted(operand, inner, row * split.columns + column) for operand in work.inputs]
+    return _one_loop(_sized(replace(inner, inputs=tuple(inputs))))
+
+
+def _rest(work: Reduction, split: Split) -> Reduction:
+    """The reduction of the last `rest` terms, onto the original start value."""
+    inner = replace(work, sizes=_with_axis(work, split.rest))
+    position = ir.AffineExpr.get_dim(work.axis) + split.rows * split.columns
+    inputs = [_shifted(operand, inner, position) for operand in work.inputs]
+    return _sized(replace(inner, inputs=tuple(inputs)))
+
+
+def _expand(operand: Operand, sizes: Sequence[int], groups: Sequence[Sequence[int]]) -> Operand:
+    value, map_ = operand
+    if not _moves(map_):
+        return value, ir.AffineMap.get(len(sizes), 0, list(map_.results))
+    return rewriting.expand(value, sizes, groups), ir.AffineMap.get_identity(len(sizes))
+
+
+def _shifted(operand: Operand, inner: Reduction, position: ir.AffineExpr) -> Operand:
+    """Read the same tensor with `position` along the axis that was split."""
+    value, map_ = operand
+    rank = len(inner.sizes)
+    if not _moves(map_):
+        return value, ir.AffineMap.get(rank, 0, list(map_.results))
+    old_rank = map_.n_dims
+    axis = inner.axis - (rank - old_rank)
+    before = [ir.AffineExpr.get_dim(d) for d in range(axis)]
+    behind = [ir.AffineExpr.get_dim(d + rank - old_rank) for d in range(axis + 1, old_rank)]
+    return value, ir.AffineMap.get(rank, 0, [*before, position, *behind])
+
+
+def _moves(map_: ir.AffineMap) -> bool:
+    """False where every point reads the same element."""
+    return not all(isinstance(e, ir.AffineConstantExpr) for e in map_.results)
+
+
+def _sized(work: Reduction) -> Reduction:
+    """Add an operand that nobody reads: shifted maps do not tell how long the axis is."""
+    dimension = ir.AffineExpr.get_dim(work.axis)
+    extent = rewriting.empty([work.count], bindings.element_type(work.init))
+    operand = (extent, ir.AffineMap.get(len(work.sizes), 0, [dimension]))
+    term = work.term
+    return replace(work, inputs=(*work.inputs, operand), term=lambda values: term(values[:-1]))
+
+
+def _one_loop(work: Reduction) -> ir.Value:
+    rank = len(work.sizes)
+    kept = [ir.AffineExpr.get_dim(d) for d in range(rank) if d != work.axis]
+
+    def fill(arguments: Sequence[ir.Value]) -> list[ir.Value]:
+        *values, so_far = arguments
+        (term,) = work.term(values)
+        return [bindings.scalar_operation(work.combiner, [term, so_far])]
+
+    loop = rewriting.build_generic(
+        inputs=work.inputs,
+        outputs=[(work.init, ir.AffineMap.get(rank, 0, kept))],
+        iterator_types=["reduction" if d == work.axis else "parallel" for d in range(rank)],
+        fill=fill,
+    )
+    return loop.results[0]
+
+
+def split(op: ir.Operation) -> None:
+    """Replace one reduction, if it is long, and fence what reads it."""
+    result = op.results[0]
+    if reductions.terms(op) > MAX_TERMS:
+        with ir.InsertionPoint(op), op.location:
+            result = combine(reductions.read(op))
+        op.results[0].replace_all_uses_with(result)
+    made_by = bindings.producer(result)
+    if made_by is None or _is_fenced(result):
+        return
+    with ir.InsertionPoint.after(made_by), made_by.location:
+        fenced = rewriting.barrier(result)
+    result.replace_all_uses_except(fenced, fenced.owner.operation)
+
+
+def _is_fenced(result: ir.Value) -> bool:
+    return all(user.name in (BARRIER, "func.return") for user in bindings.users(result))
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReductions(Pass):
+    """Long reductions in parallel parts, and a barrier between a reduction and what reads it.
+
+    The element-wise loop that only a reduction reads runs inside the parts. Nothing is copied.
+    """
+
+    name: ClassVar[str] = "split-reductions"
+
+    def run(self, module: ir.Module) -> None:
+        for function in bindings.functions(module):
+            block = bindings.body(function)
+            for op in bindings.operations(block):
+                if rewriting.is_reduction(op):
+                    split(op)
+            rewriting.erase_dead(block)
+
+    def check(self, module: ir.Module) -> None:
+        for function in bindings.functions(module):
+            for op in bindings.operations(bindings.body(function)):
+                if not rewriting.is_reduction(op):
+                    continue
+                if reductions.terms(op) > MAX_TERMS:
+                    raise reductions.refuse(op, "it is still one loop")
+                if not all(_is_fenced(result) for result in op.results):
+                    raise PassError(f"nothing fences the reduction at {bindings.where(op)}")
