@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from stepforge.runtime.buffers import Memory, Tensor
 from stepforge.runtime.errors import GradientError
 from stepforge.runtime.executor import Call, Module
 from stepforge.runtime.manifest import Function, Scalar
+from stepforge.runtime.mappings import by_path
 from stepforge.runtime.names import listed, nearest
 from stepforge.runtime.scalars import DERIVATIONS, Evaluator, compile_program, host_arguments
 from stepforge.runtime.state import State
@@ -41,6 +42,7 @@ class EntryPoint:
         "_call",
         "_evaluator",
         "_fast",
+        "_integers",
         "_numbers",
         "_outputs",
         "_table",
@@ -51,9 +53,8 @@ class EntryPoint:
     def __init__(self, function: Function, module: Module, state: State, inputs: Inputs) -> None:
         self.function = function
         numbers = host_arguments(function, state.numbers)
-        self._numbers = tuple(
-            (a.name, None if a.dtype == "int64" else DERIVATIONS[a.derive]) for a in numbers
-        )
+        self._integers = tuple(a.dtype == "int64" for a in numbers)
+        self._numbers = tuple((a.name, DERIVATIONS[a.derive]) for a in numbers)
         program = function.scalars
         self._evaluator: Evaluator | None = None if program is None else compile_program(program)
         self._table = _table(function, module.memory)
@@ -72,8 +73,7 @@ class EntryPoint:
 
     def bind(self, module: Module) -> None:
         """Build the call; again after a failure, when the old fences are spent."""
-        integers = [derive is None for _, derive in self._numbers]
-        self._call = Call(module, self.function.name, self._tensors, integers)
+        self._call = Call(module, self.function.name, self._tensors, self._integers)
 
     @property
     def gradients(self) -> Mapping[str, Array]:
@@ -108,20 +108,10 @@ class EntryPoint:
 
     def _paths(self, gradients: Any) -> dict[str, Any]:
         """The gradients by path; exactly the entry point's must be there, each once."""
-        if not isinstance(gradients, Mapping):
-            raise GradientError(
-                "step: expected a mapping of parameter names to arrays, got "
-                f"{type(gradients).__name__}"
-            )
         where = f"step {self.function.name!r}"
-        given: dict[str, Any] = {}
-        for name, value in cast(Mapping[str, Any], gradients).items():
-            path = name if name in self._arrays else f"/{name}"
-            if path in given:
-                raise GradientError(f"{where}: the gradient of {path[1:]!r} is given twice")
-            given[path] = value
+        given = by_path(gradients, self._arrays, where, GradientError)
         missing = [path[1:] for path in self._arrays if path not in given]
-        extra = [path[1:] for path in given if path not in self._arrays]
+        extra = [name for name in given if name not in self._arrays]
         if missing or extra:
             hints = [nearest(name, missing) for name in extra[:1]] if missing else []
             raise GradientError(
@@ -141,7 +131,7 @@ class EntryPoint:
             with np.errstate(over="ignore"):
                 _array(self._table)[...] = table
         return [
-            int(numbers[name]) if derive is None else derive(numbers[name])
+            numbers[name] if derive is None else derive(numbers[name])
             for name, derive in self._numbers
         ], following
 

@@ -198,14 +198,14 @@ class Call:
         memory = self._module.memory
         return memory.read(memory.result(iree.view_of(self.results.get_as_ref(index))))
 
-    def _listed(self, primitives: Sequence[float | int]) -> iree.VmVariantList:
+    def _listed(self, primitives: Sequence[Any]) -> iree.VmVariantList:
         arguments = iree.VmVariantList(self._size)
         push = arguments.push_ref
         for ref in self._refs:
             push(ref)
         for integer, value in zip(self._integers, primitives, strict=True):
             if integer:
-                arguments.push_int(int(value))
+                arguments.push_int(value)
             else:
                 arguments.push_float(value)
         if self._function.fenced:

@@ -113,9 +113,7 @@ def _by_name(groups: tuple[Group, ...]) -> dict[str, list[Hyperparameter]]:
 
 def _number(name: str, value: Any, compiled: Scalar | str) -> Scalar:
     """`value` as the Python number that the hyperparameter takes."""
-    item = (
-        value.item() if isinstance(value, (np.generic, np.ndarray)) and value.ndim == 0 else value
-    )
+    item = _plain(value)
     where = f"hyperparameter {name!r}"
     if isinstance(compiled, bool):
         if isinstance(item, bool):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.errors import InputError, UnknownNameError
@@ -26,6 +26,26 @@ def find_path(name: str, paths: Collection[str], what: str) -> str:
         return name
     known = [path[1:] for path in paths]
     raise UnknownNameError(f"no {what} {name!r}{nearest(name, known)}")
+
+
+def by_path(
+    given: Any, paths: Collection[str], where: str, error: type[InputError] = InputError
+) -> dict[str, Any]:
+    """A caller's mapping with names turned into paths; unknown names stay as they are.
+
+    Raises `error` when it is no mapping, or names one thing in both ways.
+    """
+    if not isinstance(given, Mapping):
+        raise error(
+            f"{where}: expected a mapping of parameter names to arrays, got {type(given).__name__}"
+        )
+    result: dict[str, Any] = {}
+    for name, value in cast(Mapping[str, Any], given).items():
+        path = f"/{name}" if f"/{name}" in paths else name
+        if path in result:
+            raise error(f"{where}: {path[1:]!r} is given twice, as {path[1:]!r} and {path!r}")
+        result[path] = value
+    return result
 
 
 class Values(MutableMapping[str, Array]):

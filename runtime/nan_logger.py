@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -87,6 +87,16 @@ class NanLogger:
         """The `Tracer` protocol, for callers that know no step number (reported as step 0)."""
         if count:
             self.report(NanReport("/".join(scopes), 0, count))
+
+
+def tell(tracers: Iterable[Tracer], found: Iterable[NanReport]) -> None:
+    """Hand what was found to everyone who listens."""
+    for report in found:
+        for tracer in tracers:
+            if isinstance(tracer, NanLogger):
+                tracer.report(report)
+            else:
+                tracer.trace(report.count, "Gradients", report.variable)
 
 
 def _warn(report: NanReport) -> None:

@@ -278,8 +278,8 @@ def _increments(program: ScalarProgram) -> tuple[tuple[str, int], ...] | None:
     return tuple(found)
 
 
-DERIVATIONS: Mapping[str, Callable[[float], float]] = {
-    "value": lambda x: x,
+DERIVATIONS: Mapping[str, Callable[[float], float] | None] = {
+    "value": None,
     "one_minus": lambda x: 1.0 - x,
     "log": _total(_log),
 }
@@ -321,6 +321,5 @@ def evaluate_scalars(function: Function, values: Values) -> HostScalars:
 
 def primitive(argument: Argument, value: Scalar) -> float | int:
     """The number that is passed for a host argument; IREE rounds a float once to f32."""
-    if argument.dtype.startswith("float"):
-        return DERIVATIONS[argument.derive](float(value))
-    return int(value)
+    derive = DERIVATIONS[argument.derive]
+    return value if derive is None else derive(value)

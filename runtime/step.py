@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from threading import Lock
 from types import TracebackType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.checkpoint import Origin, read_checkpoint, write_checkpoint
@@ -24,9 +24,9 @@ from stepforge.runtime.errors import (
 from stepforge.runtime.executor import Module, Timeline
 from stepforge.runtime.hyperparameters import Hyperparameters
 from stepforge.runtime.manifest import Manifest, Scalar
-from stepforge.runtime.mappings import Gradients, Values, find_path
+from stepforge.runtime.mappings import Gradients, Values, by_path, find_path
 from stepforge.runtime.names import listed, nearest
-from stepforge.runtime.nan_logger import NONFINITE, NanLogger, NanReport, Tracer
+from stepforge.runtime.nan_logger import NONFINITE, NanReport, Tracer, tell
 from stepforge.runtime.state import State
 
 GLOBAL_STEP = "/global_step"
@@ -51,7 +51,7 @@ class CompiledStep:
         inputs = shared_inputs(functions, module.memory)
         self._entries = {f.name: EntryPoint(f, module, self._state, inputs) for f in functions}
         self._default = _default(self._entries)
-        self._tracers: list[Tracer] = []
+        self._tracers: tuple[Tracer, ...] = ()
         self._closed = False
         # Why the state cannot be used now; None when it can.
         self._problem: StepforgeRuntimeError | None = NotInitializedError(
@@ -138,7 +138,9 @@ class CompiledStep:
         """Reset everything: parameters to the given arrays or their initializers, the rest to its
         first values. Raises InputError when one is missing or does not fit.
         """
-        given = self._by_path({} if parameters is None else parameters)
+        given = by_path(
+            {} if parameters is None else parameters, self._state.variables, "initialize"
+        )
         with self._lock:
             self._check_open()
             self._replace(self._state.initial(given))
@@ -162,9 +164,10 @@ class CompiledStep:
             if gradients is not None:
                 entry.load(gradients)
             self._run(entry)
-            found = self._count_nonfinite(entry) if self._tracers else ()
-        for report in found:
-            self._tell(report)
+            tracers = self._tracers
+            found = self._nonfinite(entry) if tracers else ()
+        # Outside the lock: a tracer may use the step.
+        tell(tracers, found)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the whole state to one safetensors file, atomically. The file is written outside
@@ -190,7 +193,7 @@ class CompiledStep:
             self._default = None
             self._entries.clear()
             self._state.tensors.clear()
-            self._tracers.clear()
+            self._tracers = ()
 
     def attach_tracer(self, tracer: Tracer) -> None:
         """Tell `tracer` of non-finite gradients. Raises InputError when they are not counted."""
@@ -201,12 +204,12 @@ class CompiledStep:
             )
         with self._lock:
             self._check_open()
-            self._tracers.append(tracer)
+            self._tracers = (*self._tracers, tracer)
 
     def detach_tracer(self, tracer: Tracer) -> None:
         """Stop telling `tracer`; does nothing when it was not attached."""
         with self._lock:
-            self._tracers = [t for t in self._tracers if t is not tracer]
+            self._tracers = tuple(t for t in self._tracers if t is not tracer)
 
     def __enter__(self) -> CompiledStep:
         return self
@@ -314,19 +317,10 @@ class CompiledStep:
             raise type(self._problem)(*self._problem.args)
         self._check_open()
 
-    def _count_nonfinite(self, entry: EntryPoint) -> tuple[NanReport, ...]:
-        number = self._state.numbers.get(GLOBAL_STEP, 0)
+    def _nonfinite(self, entry: EntryPoint) -> tuple[NanReport, ...]:
+        number = int(self._state.numbers.get(GLOBAL_STEP, 0))
         counts = entry.outputs(NONFINITE)
-        return tuple(NanReport(p, int(number), int(c)) for p, c in counts.items() if c)
-
-    # Outside the lock.
-
-    def _tell(self, report: NanReport) -> None:
-        for tracer in tuple(self._tracers):
-            if isinstance(tracer, NanLogger):
-                tracer.report(report)
-            else:
-                tracer.trace(report.count, "Gradients", report.variable)
+        return tuple(NanReport(path, number, int(c)) for path, c in counts.items() if c)
 
     def _refuse_function(self, function: str | None) -> NoReturn:
         if function is None:
@@ -338,21 +332,6 @@ class CompiledStep:
 
     def _parameter_paths(self) -> list[str]:
         return [v.name for v in self._manifest.variables if v.role == "parameter"]
-
-    def _by_path(self, given: Any) -> dict[str, Any]:
-        if not isinstance(given, Mapping):
-            raise InputError(
-                "initialize: expected a mapping of parameter names to arrays, got "
-                f"{type(given).__name__}"
-            )
-        paths = self._state.variables
-        result: dict[str, Any] = {}
-        for name, value in cast(Mapping[str, Any], given).items():
-            path = f"/{name}" if f"/{name}" in paths else name
-            if path in result:
-                raise InputError(f"initialize: {name!r} is given twice")
-            result[path] = value
-        return result
 
     def _origin(self) -> Origin:
         baked = {

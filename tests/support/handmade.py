@@ -45,7 +45,7 @@ func.func @self_test(%x: tensor<4096xf32>) -> (tensor<4096xf32>, tensor<f32>) {
   %a = arith.mulf %x, %two : tensor<4096xf32>
   %b = arith.addf %a, %one : tensor<4096xf32>
   %zero = arith.constant dense<0.0> : tensor<f32>
-  %s = linalg.reduce { arith.addf } ins(%x : tensor<4096xf32>) outs(%zero : tensor<f32>)
+  %s = linalg.reduce { arith.addf } ins(%b : tensor<4096xf32>) outs(%zero : tensor<f32>)
       dimensions = [0]
   return %b, %s : tensor<4096xf32>, tensor<f32>
 }
