@@ -7,7 +7,7 @@ from typing import Literal
 
 from stepforge.frontend import ops
 from stepforge.frontend.dtypes import float32, int32
-from stepforge.frontend.errors import FrontendError, ShapeError
+from stepforge.frontend.errors import DTypeError, FrontendError, ShapeError
 from stepforge.frontend.graph import Node
 from stepforge.frontend.ops.axes import as_axis
 
@@ -53,6 +53,9 @@ def monotonic_projection(
             expected=f"rank 0, or shape {gaps} (or 1 on any axis)",
             got=repr(margin),
         )
+    if margin.dtype != input.dtype:
+        rule = "monotonic_projection: the margin has the input's dtype"
+        raise DTypeError(rule, expected=input.dtype, got=repr(margin))
     # A 16-bit float cannot hold running sums.
     wide = float32 if input.dtype.is_half else input.dtype
     x, wanted = ops.cast(input, wide), ops.cast(ops.broadcast_to(margin, gaps), wide)

@@ -24,6 +24,13 @@ from stepforge.frontend.settable import Scalar, Schedule, Settable
 from stepforge.frontend.variables import Variable
 
 Derive: TypeAlias = Literal["value", "one_minus", "log"]
+DERIVED: Mapping[Derive, Callable[[float], float]] = {
+    "value": lambda x: x,
+    "one_minus": lambda x: 1.0 - x,
+    "log": lambda x: math.log(x) if x else -math.inf,
+}
+"""What each derivation computes from a number, in float64."""
+
 ALWAYS_SETTABLE = (PARAM_LEARNING_RATE, PARAM_TRAIN_LAST_STEP)
 
 
@@ -119,7 +126,7 @@ def read(
     if resolved.schedule is not None:
         return _derive(_scheduled(resolved, resolved.schedule, ctx, graph, dtype), derive)
     if not resolved.settable:
-        return _DERIVED[derive](cast("float", resolved.value))
+        return DERIVED[derive](cast("float", resolved.value))
     variable = variable_of(resolved, ctx, dtype)
     if derive == "value":
         node = variable.value_graph(graph)
@@ -145,10 +152,3 @@ def _derive(node: Node, derive: Derive) -> Node:
     if derive == "value":
         return node
     return ops.log(node) if derive == "log" else 1.0 - node
-
-
-_DERIVED: Mapping[Derive, Callable[[float], float]] = {
-    "value": lambda x: x,
-    "one_minus": lambda x: 1.0 - x,
-    "log": lambda x: math.log(x) if x else -math.inf,
-}

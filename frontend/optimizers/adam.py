@@ -17,7 +17,7 @@ from stepforge.frontend.optimizers.adam_family import (
     V,
     adam_compute_dtype,
     adam_settings,
-    beta1_setting,
+    both_betas,
     decayed,
     moving_average,
     root,
@@ -79,16 +79,12 @@ class Adam(Optimizer):
         return adam_compute_dtype(ctx, self.dtype, loss_compute_dtype(loss_dtype))
 
     def settings(self) -> tuple[Setting, ...]:
-        beta1, beta2 = self.betas or (None, None)
-        return (
-            *adam_settings(
-                learning_rate=self.learning_rate,
-                beta2=beta2,
-                epsilon=self.epsilon,
-                weight_decay=self.weight_decay,
-                backoff_steps=self.backoff_steps,
-            ),
-            beta1_setting(beta1),
+        return adam_settings(
+            both_betas(self.betas),
+            learning_rate=self.learning_rate,
+            epsilon=self.epsilon,
+            weight_decay=self.weight_decay,
+            backoff_steps=self.backoff_steps,
         )
 
     def update(

@@ -33,26 +33,32 @@ Betas: TypeAlias = "tuple[Float, Float] | None"
 
 
 def adam_settings(
+    betas: tuple[Setting, ...],
     *,
     learning_rate: Float,
-    beta2: Float,
     epsilon: Float,
     weight_decay: Float,
     backoff_steps: Integer,
     default_decay: float = 0.0,
 ) -> tuple[Setting, ...]:
-    """The settings that all four have; those with a first moment add `beta1_setting`."""
+    """The settings of one of the family, with its betas."""
     return (
         Setting("learning_rate", PARAM_LEARNING_RATE, learning_rate, ADAM_DEFAULT_LEARNING_RATE),
-        Setting("beta2", PARAM_ADAM_BETA2, beta2, 0.999),
+        *betas,
         Setting("epsilon", PARAM_ADAM_EPSILON, epsilon, 1e-7),
         Setting("weight_decay", PARAM_ADAM_WEIGHT_DECAY, weight_decay, default_decay),
         Setting("backoff_steps", PARAM_ADAM_BACKOFF_STEPS, backoff_steps, 0),
     )
 
 
-def beta1_setting(beta1: Float) -> Setting:
-    return Setting("beta1", PARAM_ADAM_BETA1, beta1, 0.9)
+def both_betas(betas: Betas) -> tuple[Setting, Setting]:
+    """The settings of beta1 and beta2; either may be None, as a whole None means both."""
+    beta1, beta2 = betas or (None, None)
+    return Setting("beta1", PARAM_ADAM_BETA1, beta1, 0.9), second_beta(beta2)
+
+
+def second_beta(beta2: Float) -> Setting:
+    return Setting("beta2", PARAM_ADAM_BETA2, beta2, 0.999)
 
 
 def adam_compute_dtype(ctx: Context, explicit: DTypeLike | None, otherwise: DType) -> DType:

@@ -23,7 +23,7 @@ from stepforge.frontend.initializers import zeros
 from stepforge.frontend.keywords import check_keywords
 from stepforge.frontend.nan_tracing import trace_nan_in_gradients
 from stepforge.frontend.optimizers.values import Hyperparameters, resolve_settings
-from stepforge.frontend.resolve import Setting
+from stepforge.frontend.resolve import Setting, variable_of
 from stepforge.frontend.settable import Schedule, Settable
 from stepforge.frontend.variables import Variable
 
@@ -152,6 +152,9 @@ class Optimizer(ABC):
     ) -> None:
         graph, here = gradient.graph, ctx.around(variable)
         resolved = resolve_settings(self, ctx, variable)
+        for value in resolved.values():
+            if value.has_variable:
+                variable_of(value, ctx, dtype)  # created in the order of the settings
         h = Hyperparameters(resolved, ctx, graph, dtype, step)
         gradient = ops.cast(gradient, dtype)
         trace_nan_in_gradients(here, variable, gradient)

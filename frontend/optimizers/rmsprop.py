@@ -18,6 +18,7 @@ from stepforge.frontend.optimizers.adam_family import (
     decayed,
     moving_average,
     root,
+    second_beta,
 )
 from stepforge.frontend.optimizers.base import (
     Float,
@@ -70,8 +71,8 @@ class RMSProp(Optimizer):
 
     def settings(self) -> tuple[Setting, ...]:
         return adam_settings(
+            (second_beta(self.beta2),),
             learning_rate=self.learning_rate,
-            beta2=self.beta2,
             epsilon=self.epsilon,
             weight_decay=self.weight_decay,
             backoff_steps=self.backoff_steps,
