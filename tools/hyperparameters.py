@@ -39,7 +39,7 @@ def describe(name: str, settings: Mapping[str, Any], settable: Sequence[str]) ->
     for key in map(canonical_name, settable):
         default = defaults.get(key, KNOWN_HYPERPARAMETERS[key].default)
         value = values.get(key, default)
-        context.set_param(key, Settable(value))  # pyright: ignore[reportArgumentType]
+        context.set_param(key, Settable(value))
     return Described(by_name(context, name), context)
 
 

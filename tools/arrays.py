@@ -1,0 +1,49 @@
+"""Arrays by name, read from .npz and .safetensors files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType]
+
+from stepforge.tools.errors import CorruptInputError, ToolError
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Every array of the file. Raises ToolError, and CorruptInputError for a damaged file."""
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        raise ToolError(f"arrays are read from {', '.join(_READERS)}: {path} is neither")
+    return reader(path)
+
+
+def _read_npz(path: Path) -> Arrays:
+    try:
+        # Without pickles: an array of objects is refused.
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise CorruptInputError(f"{path} is one bare array; expected an .npz of several")
+            return {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+        raise CorruptInputError(f"{path} is no whole .npz file: {error}") from error
+
+
+def _read_safetensors(path: Path) -> Arrays:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CorruptInputError(f"{path} is no whole safetensors file: {error}") from error
+
+
+_READERS: Mapping[str, Callable[[Path], Arrays]] = {
+    ".npz": _read_npz,
+    ".safetensors": _read_safetensors,
+}

@@ -1,0 +1,60 @@
+"""The step of an artifact as its graph says it, evaluated in float64 with error bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stepforge.frontend.program import Argument, EntryPoint, Program
+from stepforge.frontend.program_json import program_from_json
+from stepforge.runtime.container import Artifact
+from stepforge.runtime.scalars import DERIVATIONS
+from stepforge.tools.bounds import ACCURACY, Accuracy, Bounded, evaluate_bounded
+from stepforge.tools.error_rules import Array
+from stepforge.tools.errors import ToolError
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One entry point of an artifact, and how exactly its target computes."""
+
+    entry: EntryPoint
+    accuracy: Accuracy
+
+    def step(self, state: Values, gradients: Values) -> dict[str, Bounded]:
+        """The results by name, each state's new value among them.
+
+        state: every variable by path, numbers of the host unrounded; gradients: by path.
+        """
+        host = [x.node for x in self.entry.arguments if x.storage == "host"]
+        inputs = {
+            x.node.attributes["name"]: _value(x, gradients if x.role == "gradient" else state)
+            for x in self.entry.arguments
+        }
+        nodes = [result.node for result in self.entry.results]
+        found = evaluate_bounded(nodes, inputs, self.accuracy, host)
+        return {result.name: value for result, value in zip(self.entry.results, found, strict=True)}
+
+
+def _value(argument: Argument, values: Values) -> Array:
+    value = values[argument.name]
+    derive: Callable[[float], float] | None = DERIVATIONS[argument.derive]
+    return np.asarray(value if derive is None else derive(float(value)))
+
+
+def reference(artifact: Artifact, function: str | None = None) -> Reference:
+    """The only entry point, or the one called `function`. Raises ToolError."""
+    program: Program = program_from_json(artifact.graph_json)
+    entries = {entry.name: entry for entry in program.entry_points}
+    name = next(iter(entries)) if function is None and len(entries) == 1 else function
+    if name is None or name not in entries:
+        raise ToolError(
+            f"the artifact has the entry points {', '.join(entries)}; name one with --function"
+            + ("" if name is None else f", got {name!r}")
+        )
+    return Reference(entries[name], ACCURACY[artifact.manifest.targets[0].device])

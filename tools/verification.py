@@ -1,0 +1,145 @@
+"""Stepping an artifact beside its own graph, and measuring how far apart they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stepforge.frontend import as_dtype
+from stepforge.runtime.container import Artifact
+from stepforge.runtime.loading import load
+from stepforge.runtime.manifest import Argument, Variable
+from stepforge.runtime.step import CompiledStep
+from stepforge.tools.bounds import ROUNDOFF, Bounded
+from stepforge.tools.error_rules import TINY, Array
+from stepforge.tools.reference import Reference, reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """How far the variables of one kind were off in the worst element of all steps.
+
+    ulp: in units in the last place of the larger of the old and the new value. of_bound: as a part
+    of what the operations are allowed to add up to; above 1 the check has failed.
+    """
+
+    kind: str
+    elements: int
+    ulp: float
+    of_bound: float
+    worst: str
+    """Variable, step and flat index of the element that `of_bound` is of."""
+
+    @property
+    def passed(self) -> bool:
+        return self.of_bound <= 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One artifact on one device."""
+
+    device: str
+    steps: int
+    seed: int
+    passed: bool
+    deviations: tuple[Deviation, ...]
+
+
+def verify(
+    artifact: Artifact, device: str, *, steps: int, seed: int, function: str | None = None
+) -> Verdict:
+    """Take seeded steps on the device; compare each with the evaluator from the same state."""
+    expected = reference(artifact, function)
+    worst: dict[str, Deviation] = {}
+    with load(artifact, device=device) as optimizer:
+        optimizer.initialize(_first_parameters(artifact, seed))
+        for step in range(steps):
+            for found in _one_step(optimizer, expected, step, seed):
+                worst[found.kind] = _worse(worst.get(found.kind), found)
+    return Verdict(
+        device=device,
+        steps=steps,
+        seed=seed,
+        passed=all(deviation.passed for deviation in worst.values()),
+        deviations=tuple(worst.values()),
+    )
+
+
+def _one_step(
+    optimizer: CompiledStep, expected: Reference, step: int, seed: int
+) -> Iterator[Deviation]:
+    variables = {variable.name: variable for variable in optimizer.manifest.variables}
+    before = {path: _read(optimizer, variable) for path, variable in variables.items()}
+    gradients = _gradients(optimizer, expected.entry.name, step, seed)
+    exact = expected.step(before, gradients)
+    optimizer.step(gradients, function=expected.entry.name)
+    for name, bounded in exact.items():
+        if name not in variables:
+            continue  # an output: the count of non-finite values, say
+        got = _read(optimizer, variables[name])
+        yield _deviation(variables[name], np.asarray(before[name]), np.asarray(got), bounded, step)
+
+
+def _read(optimizer: CompiledStep, variable: Variable) -> Any:
+    """Numbers of the host as they are kept, unrounded."""
+    if variable.storage == "host":
+        return optimizer.read_number(variable.name)
+    return optimizer.variables[variable.name]
+
+
+def _deviation(
+    variable: Variable, before: Array, got: Array, bounded: Bounded, step: int
+) -> Deviation:
+    with np.errstate(all="ignore"):
+        off = np.abs(got.astype(np.float64) - bounded.value)
+        same = (got == bounded.value) | (np.isnan(got) & np.isnan(bounded.value))
+        off = np.where(same, 0.0, np.where(np.isnan(off), np.inf, off))
+        of_bound = np.where(off == 0, 0.0, off / bounded.error)
+        size = np.maximum(np.abs(before.astype(np.float64)), np.abs(bounded.value))
+        unit = 2 * ROUNDOFF.get(variable.dtype, 0.5) * np.maximum(size, TINY)
+        ulp = np.where(off == 0, 0.0, off / unit)
+    index = int(np.argmax(of_bound))
+    return Deviation(
+        kind=variable.role if variable.slot is None else f"{variable.role} {variable.slot}",
+        elements=off.size,
+        ulp=float(ulp.max()),
+        of_bound=float(of_bound.flat[index]),
+        worst=f"{variable.name} [{index}] in step {step + 1}",
+    )
+
+
+def _worse(old: Deviation | None, new: Deviation) -> Deviation:
+    if old is None:
+        return new
+    kept = new if new.of_bound > old.of_bound else old
+    return Deviation(
+        kind=old.kind,
+        elements=old.elements + new.elements,
+        ulp=max(old.ulp, new.ulp),
+        of_bound=kept.of_bound,
+        worst=kept.worst,
+    )
+
+
+def _first_parameters(artifact: Artifact, seed: int) -> dict[str, Array]:
+    generator = np.random.default_rng((seed, 0))
+    return {
+        variable.name: _normal(generator, variable)
+        for variable in artifact.manifest.variables
+        if variable.role == "parameter"
+    }
+
+
+def _gradients(optimizer: CompiledStep, function: str, step: int, seed: int) -> Mapping[str, Array]:
+    generator = np.random.default_rng((seed, step + 1))
+    (found,) = (x for x in optimizer.manifest.functions if x.name == function)
+    return {x.name: _normal(generator, x) for x in found.arguments if x.role == "gradient"}
+
+
+def _normal(generator: np.random.Generator, like: Variable | Argument) -> Array:
+    values = generator.standard_normal(like.shape, dtype=np.float32)
+    return np.asarray(values).astype(as_dtype(like.dtype).numpy)
