@@ -82,7 +82,7 @@ def _lower(
         if dump_ir is not None:
             (dump_ir / "iree-stream.mlir").write_text(f"{module}\n", encoding="utf-8")
         counted = statistics.collect(module)
-        _check_push_words(counted, target)
+        check_push_words(counted, target)
         capabilities = _after_codegen(lowering, target)
         lowering.advance("end")
         vmfb = lowering.bytecode()
@@ -107,7 +107,7 @@ def _after_codegen(lowering: Lowering, target: Target) -> tuple[str, ...]:
     return ()
 
 
-def _check_push_words(counted: Statistics, target: Target) -> None:
+def check_push_words(counted: Statistics, target: Target) -> None:
     for name, function in counted.functions.items():
         if target.push_words is not None and function.push_words > target.push_words:
             raise CompileError(

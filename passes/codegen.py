@@ -7,6 +7,8 @@ import re
 from stepforge.passes import bindings
 from stepforge.passes.bindings import ir
 
+#: Every Vulkan device has them.
+_ALWAYS = frozenset({"Matrix", "Shader"})
 _CAPABILITIES = re.compile(r"\[(?P<capabilities>[^\]]*)\]")
 
 #: libdevice's square root is approximate (sqrt.approx.f32) unless a flag that is global to the
@@ -33,7 +35,7 @@ def use_exact_roots(module: ir.Module) -> int:
 
 
 def spirv_capabilities(module: ir.Module) -> tuple[str, ...]:
-    """What SPIR-V code asks of a device beyond `Shader`, at the phase `executable-targets`."""
+    """What SPIR-V code asks of a device beyond the least, at the phase `executable-targets`."""
     found = set[str]()
     for op in _in_executables(module):
         if op.name != "spirv.module" or "vce_triple" not in op.attributes:
@@ -41,7 +43,7 @@ def spirv_capabilities(module: ir.Module) -> tuple[str, ...]:
         match = _CAPABILITIES.search(str(op.attributes["vce_triple"]))
         if match is not None:
             found.update(filter(None, match["capabilities"].replace(" ", "").split(",")))
-    return tuple(sorted(found - {"Shader"}))
+    return tuple(sorted(found - _ALWAYS))
 
 
 def _in_executables(module: ir.Module) -> list[ir.Operation]:

@@ -44,7 +44,8 @@ class SelfTest(Pass):
     def run(self, module: ir.Module) -> None:
         if NAME in _symbols(module):
             raise PassError(f"the module has a function @{NAME}, which is a reserved name")
-        (function,) = bindings.functions(bindings.parse(_SOURCE, module.context))
+        source = bindings.parse(_SOURCE, module.context)  # its functions do not keep it alive
+        (function,) = bindings.functions(source)
         function.operation.clone(ip=ir.InsertionPoint(module.body))
 
     def check(self, module: ir.Module) -> None:

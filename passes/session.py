@@ -31,6 +31,7 @@ COMMON_FLAGS = (
     "--iree-execution-model=async-external",
     "--iree-input-demote-f64-to-f32=false",
     "--iree-opt-const-eval=false",
+    "--iree-hal-executable-debug-level=0",
     "--iree-vm-bytecode-module-strip-source-map=true",
     "--iree-vm-bytecode-module-strip-debug-ops=true",
 )
@@ -81,6 +82,8 @@ def open_session(flags: Sequence[str]) -> Generator[Session]:
     session = Session()
     try:
         session.set_flags(*COMMON_FLAGS, *flags)
+        # A session loads dialects when it parses them; operations that passes make need them too.
+        session.context.load_all_available_dialects()
         yield session
     except ValueError as error:
         raise CompileError(f"IREE does not take the flags of the target: {error}") from None
