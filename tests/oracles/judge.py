@@ -160,18 +160,20 @@ def judge(
 ) -> list[Measure]:
     """Measure step `t` that took `before` to `after`, mappings of "parameter" and slot names.
 
-    Only elements that stay in the range of float32 are judged. The step itself is measured
-    where the parameter was 0: there the new parameter is the negated step, unrounded.
+    What `after` lacks is not judged, nor are elements that leave the range of float32. The step
+    itself is measured where the parameter was 0: there the new parameter is the negated step.
     """
     p = np.asarray(before["parameter"], np.float64)
     with np.errstate(all="ignore"):
         exact = formulas.step(settings, p, gradient, before, t, learning_rate=learning_rate)
         allowed = allow(settings, p, exact, t, backend)
         inside = in_range(settings, p, exact)
-        new = np.asarray(after["parameter"], np.float64)
-        rows = [(name, after[name], exact.slots[name], inside) for name in settings.slots]
-        rows.append(("step", -new, exact.step, inside & (p == 0.0)))
-        rows.append(("parameter", new, exact.parameter, inside))
+        slots = [name for name in settings.slots if name in after]
+        rows = [(name, after[name], exact.slots[name], inside) for name in slots]
+        if "parameter" in after:
+            new = np.asarray(after["parameter"], np.float64)
+            rows.append(("step", -new, exact.step, inside & (p == 0.0)))
+            rows.append(("parameter", new, exact.parameter, inside))
         return [
             _worst(name, np.asarray(actual, np.float64), reference, allowed[name], where)
             for name, actual, reference, where in rows

@@ -4,7 +4,7 @@ A row is an optimizer in a setting; a cell is a row on a backend. Exceptions are
 backend that refuses a dtype says so in its row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,11 +83,6 @@ class Row:
     def is_half(self) -> bool:
         return self.setting.dtype != "float32"
 
-    @property
-    def single(self) -> "Row":
-        """The same formula over float32 variables."""
-        return Row(optimizer=self.optimizer, setting=SETTINGS[0])
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Place:
@@ -102,6 +97,10 @@ class Place:
     """dtypes that do not compile for the target: a documented error."""
     wide_target: str = ""
     """A target of the same device that takes the refused dtypes, if there is one."""
+
+    def target_for(self, dtype: str) -> str:
+        """What to compile for with variables of `dtype`; empty where it is refused."""
+        return self.wide_target if dtype in self.refuses else self.target
 
 
 PLACES = (
@@ -127,11 +126,11 @@ ROWS = tuple(
 )
 
 
-def cells(*, half: bool | None = None) -> list[Any]:
-    """pytest parameters (row, place) of the whole table, or of half precision only, or without."""
+def cells(keep: Callable[[Row], bool] = lambda _: True) -> list[Any]:
+    """pytest parameters (row, place) of the table's cells, less those that are refused."""
     return [
         pytest.param(row, place, id=f"{row.name}-{place.name}", marks=place.marks)
         for row in ROWS
         for place in PLACES
-        if half is None or row.is_half == half
+        if keep(row) and place.target_for(row.setting.dtype)
     ]
