@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast
 
@@ -11,6 +10,8 @@ import numpy as np
 from stepforge.runtime.errors import HyperparameterError
 from stepforge.runtime.manifest import Group, Hyperparameter, Scalar
 from stepforge.runtime.names import listed, nearest
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Numbers(Protocol):
@@ -125,7 +126,8 @@ def _number(name: str, value: Any, compiled: Scalar | str) -> Scalar:
         if isinstance(item, int) and -(2**63) <= item < 2**63:
             return item
         raise HyperparameterError(f"{where}: expected an integer of 64 bits, got {value!r}")
-    if not math.isfinite(item) or abs(item) > np.finfo(np.float32).max:
+    # Said so that NaN fails too.
+    if not abs(item) <= FLOAT32_MAX:
         raise HyperparameterError(f"{where}: expected a finite float32, got {value!r}")
     return float(item)
 

@@ -81,21 +81,18 @@ class State:
 
         `given` is by path. Raises InputError when one is missing or does not fit; changes nothing.
         """
-        known = [v.name for v in self.variables.values() if v.storage == "device"]
-        for path in given:
-            if path not in self.tensors:
-                raise InputError(
-                    f"initialize: no variable {path!r} on the device{nearest(path, known)}"
-                )
         missing = [
-            v.name
+            v.name[1:]
             for v in self.variables.values()
             if v.initializer.kind == "required" and v.name not in given
         ]
-        if missing:
+        extra = [name for name in given if name not in self.tensors]
+        if missing or extra:
+            known = [path[1:] for path in self.tensors]
             raise InputError(
-                f"initialize: missing {listed(missing)}, which have no initializer; expected "
-                f"{len(missing) + len(given)} arrays, got {listed(given) or 'none'}"
+                "initialize: expected an array for each parameter that has no initializer; "
+                f"missing: {listed(missing) or 'none'}; not expected: {listed(extra) or 'none'}"
+                f"{nearest(extra[0], missing or known) if extra else ''}"
             )
         return {
             path: self.check(path, given[path]) if path in given else self._first(variable)

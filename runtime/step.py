@@ -165,7 +165,9 @@ class CompiledStep:
                 entry.load(gradients)
             self._run(entry)
             tracers = self._tracers
-            found = self._nonfinite(entry) if tracers else ()
+            if not tracers:
+                return
+            found = self._nonfinite(entry)
         # Outside the lock: a tracer may use the step.
         tell(tracers, found)
 

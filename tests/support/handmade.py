@@ -24,6 +24,7 @@ from stepforge.runtime.manifest import (
     Target,
     Variable,
 )
+from stepforge.runtime.step import CompiledStep
 from support.backends import CPU, VMVX, VULKAN, Backend, compile_text
 
 SHAPES: Mapping[str, tuple[int, ...]] = {"/w": (8, 4), "/b": (4,)}
@@ -315,3 +316,8 @@ def counting_nonfinite(target: str = "cpu") -> Artifact:
         (*parameters, *HOST_VARIABLES), (function,), formula="sgd", target=target, nan_tracing=True
     )
     return read_artifact(pack_artifact(vmfb, manifest, GRAPH))
+
+
+def snapshot(step: CompiledStep) -> dict[str, bytes]:
+    """The bits of the whole state."""
+    return {path: value.tobytes() for path, value in step.variables.items()}

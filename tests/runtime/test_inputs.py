@@ -1,0 +1,239 @@
+"""What is accepted as an array, and what each wrong input is told. Refusals change no bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stepforge import runtime
+from stepforge.runtime.step import CompiledStep
+from support import handmade
+
+pytestmark = pytest.mark.compiler
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+W = (8, 4)
+
+
+class Exported:
+    """Another library's array, by one protocol alone."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+
+class ByDlpack(Exported):
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
+
+
+class ByArray(Exported):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return self.array
+
+
+class Elsewhere(ByDlpack):
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 0)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        raise BufferError("memory of another device")
+
+
+def strided(a: Array) -> Array:
+    return np.repeat(a, 2, axis=0)[::2]
+
+
+def unaligned(a: Array) -> Array:
+    raw = np.zeros(a.nbytes + 1, np.uint8)
+    moved = raw[1:].view(np.float32).reshape(a.shape)
+    moved[...] = a
+    return moved
+
+
+def read_only(a: Array) -> Array:
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+ACCEPTED: list[Callable[[Array], Any]] = [
+    np.copy,
+    strided,
+    unaligned,
+    read_only,
+    np.asfortranarray,
+    lambda a: a[::-1][::-1],
+    lambda a: np.broadcast_to(a[:1, :1] * 0 + a, a.shape),
+    ByDlpack,
+    ByArray,
+    lambda a: a.view(np.matrix),
+]
+
+
+@pytest.mark.parametrize("convert", ACCEPTED)
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_accepted(
+    step: CompiledStep, parameters: Arrays, gradients: Arrays, convert: Callable[[Array], Any]
+) -> None:
+    step.step(gradients)
+    expected = handmade.snapshot(step)
+    step.initialize({**parameters, "w": convert(parameters["w"])})
+    step.step({**gradients, "w": convert(gradients["w"])})
+    assert handmade.snapshot(step) == expected
+
+
+def test_mapping_of_any_kind(step: CompiledStep, gradients: Arrays) -> None:
+    class Lazy(dict[str, Array]):
+        pass
+
+    step.step(Lazy(gradients))
+    step.step(step.gradients)
+    assert step.global_step == 2
+
+
+REFUSED: list[tuple[Any, str]] = [
+    (np.zeros(W), r"gradient 'w': expected dtype float32, got float64; .*\.astype\(np\.float32\)"),
+    (np.zeros(W, np.float16), r"expected dtype float32, got float16"),
+    (np.zeros(W, ml_dtypes.bfloat16), r"expected dtype float32, got bfloat16"),
+    (np.zeros(W, np.complex64), r"expected dtype float32, got complex64"),
+    (np.zeros(W, np.int32), r"expected dtype float32, got int32"),
+    (np.zeros(W, ">f4"), r"got float32 in foreign byte order; convert it with"),
+    (np.zeros(W, object), r"expected dtype float32, got object"),
+    (np.zeros(W, "S4"), r"expected dtype float32, got bytes32"),
+    (np.zeros((4, 8), np.float32), r"expected shape \(8, 4\), got \(4, 8\); the sizes agree"),
+    (np.zeros(32, np.float32), r"got \(32,\); .* use \.reshape\(\(8, 4\)\)"),
+    (np.zeros((8, 5), np.float32), r"expected shape \(8, 4\), got \(8, 5\)$"),
+    (np.zeros((), np.float32), r"expected shape \(8, 4\), got \(\)"),
+    (np.zeros((0, 4), np.float32), r"got \(0, 4\)"),
+    (np.ma.masked_array(np.zeros(W, np.float32)), r"got a masked array; fill it first"),
+    (None, r"expected an array of float32\[8, 4\], got None$"),
+    ([[0.0] * 4] * 8, r"got a list; make one with np\.asarray\(value, np\.float32\)"),
+    (1.0, r"got a float"),
+    ("zero", r"got a str"),
+    (object(), r"got builtins\.object, which offers neither __dlpack__ nor __array__"),
+    (Elsewhere(np.zeros(W, np.float32)), r"cannot be exported: memory of another device; copy it"),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), REFUSED)
+def test_refused_gradient(step: CompiledStep, gradients: Arrays, value: Any, message: str) -> None:
+    step.step(gradients)
+    before = handmade.snapshot(step)
+    own = {name: array.copy() for name, array in step.gradients.items()}
+    with pytest.raises(runtime.GradientError, match=message):
+        step.step({"b": gradients["b"] + 1, "w": value})
+    assert handmade.snapshot(step) == before
+    for name, array in step.gradients.items():
+        np.testing.assert_array_equal(array, own[name])
+    step.step(gradients)
+
+
+@pytest.mark.parametrize(("value", "message"), REFUSED)
+def test_refused_parameter(
+    step: CompiledStep, parameters: Arrays, value: Any, message: str
+) -> None:
+    message = message.replace("gradient 'w'", "variable '/w'")
+    before = handmade.snapshot(step)
+    with pytest.raises(runtime.InputError, match=message):
+        step.parameters["w"] = value
+    with pytest.raises(runtime.InputError, match=message):
+        step.initialize({"b": parameters["b"] + 1, "w": value})
+    assert handmade.snapshot(step) == before
+
+
+NAMES: list[tuple[Callable[[Arrays], Any], str]] = [
+    (lambda g: {"w": g["w"]}, r"step 'step': expected one gradient for each of 2 parameters; "
+        r"missing: 'b'; not expected: none"),
+    (lambda g: {**g, "c": g["b"]}, r"missing: none; not expected: 'c'"),
+    (lambda g: {"w": g["w"], "bb": g["b"]}, r"missing: 'b'; not expected: 'bb'; did you mean 'b'"),
+    (lambda g: {}, r"missing: 'b', 'w'; not expected: none"),
+    (lambda g: {**g, "/w": g["w"]}, r"'w' is given twice, as 'w' and '/w'"),
+    (lambda g: list(g.values()), r"expected a mapping of parameter names to arrays, got list"),
+    (lambda g: g["w"], r"expected a mapping of parameter names to arrays, got ndarray"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "message"), NAMES)
+def test_refused_names(
+    step: CompiledStep, gradients: Arrays, change: Callable[[Arrays], Any], message: str
+) -> None:
+    before = handmade.snapshot(step)
+    with pytest.raises(runtime.GradientError, match=message):
+        step.step(change(gradients))
+    assert handmade.snapshot(step) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: {"w": p["w"]}, r"no initializer; missing: 'b'; not expected: none"),
+        (lambda p: {**p, "c": p["b"]}, r"missing: none; not expected: 'c'"),
+        (lambda p: {"w": p["w"], "bb": p["b"]}, r"not expected: 'bb'; did you mean 'b'"),
+        (lambda p: {**p, "/w": p["w"]}, r"'w' is given twice"),
+        (lambda p: p["w"], r"initialize: expected a mapping"),
+    ],
+)
+def test_refused_initial_names(
+    step: CompiledStep, parameters: Arrays, change: Callable[[Arrays], Any], message: str
+) -> None:
+    before = handmade.snapshot(step)
+    with pytest.raises(runtime.InputError, match=message):
+        step.initialize(change(parameters))
+    assert handmade.snapshot(step) == before
+
+
+def test_unknown_names_suggest_the_nearest(step: CompiledStep) -> None:
+    with pytest.raises(runtime.UnknownNameError, match=r"no parameter 'ww'; did you mean 'w'"):
+        step.parameters["ww"]
+    with pytest.raises(runtime.UnknownNameError, match=r"no variable .*did you mean 'global_step'"):
+        step.variables["/global_stp"]
+    with pytest.raises(KeyError):
+        step.gradients["nothing"]
+    with pytest.raises(runtime.InputError, match=r"cannot be deleted"):
+        del step.parameters["w"]
+
+
+def test_host_variables_take_numbers_only(step: CompiledStep) -> None:
+    for value, message in (
+        (np.zeros(2, np.int64), r"expected shape \(\), got \(2,\)"),
+        (np.float32(1), r"expected dtype int64, got float32"),
+        ("1", r"got a str"),
+    ):
+        with pytest.raises(runtime.InputError, match=message):
+            step.variables["/global_step"] = value
+    step.variables["/global_step"] = np.int64(5)
+    step.variables["/optimizers/learning_rate"] = np.float32(0.5)
+    assert (step.global_step, step.learning_rate) == (5, 0.5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision(dtype: str) -> None:
+    kind = np.dtype(np.float16) if dtype == "float16" else np.dtype(ml_dtypes.bfloat16)
+    values = np.arange(5).astype(kind)
+    with handmade.sgd({"/w": (5,)}, dtype=dtype).load() as step:
+        step.initialize({"w": values})
+        step.learning_rate = 0.5
+        step.step({"w": np.ones(5, kind)})
+        np.testing.assert_array_equal(step.parameters["w"], values - kind.type(0.5))
+        with pytest.raises(runtime.GradientError, match=rf"expected dtype {dtype}, got float32"):
+            step.step({"w": np.ones(5, np.float32)})
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (3, 0), (2, 1, 3, 1)])
+def test_shapes(shape: tuple[int, ...]) -> None:
+    value = np.ones(shape, np.float32)
+    with handmade.sgd({"/w": shape}).load() as step:
+        step.initialize({"w": value})
+        step.learning_rate = 0.5
+        step.step({"w": value})
+        np.testing.assert_array_equal(step.parameters["w"], value * np.float32(0.5))

@@ -1,0 +1,143 @@
+"""Before initialize, after close, and when the device or the user breaks a step off."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numpy.typing import NDArray
+
+from stepforge import runtime
+from stepforge.runtime import loading
+from stepforge.runtime.step import CompiledStep
+from support import handmade
+
+pytestmark = pytest.mark.compiler
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+
+def test_before_initialize(gradients: Arrays) -> None:
+    step = handmade.adam().load()
+    uses = (
+        lambda: step.step(gradients),
+        lambda: step.parameters["w"],
+        lambda: step.view("w"),
+        lambda: step.save("nowhere"),
+        lambda: step.global_step,
+        lambda: step.variables.__setitem__("/w", gradients["w"]),
+        lambda: step.hyperparameters.__setitem__("learning_rate", 0.1),
+    )
+    for use in uses:
+        with pytest.raises(
+            runtime.NotInitializedError, match=r"initialize\(parameters\) or restore"
+        ):
+            use()
+    assert step.learning_rate == 0.001
+    assert list(step.parameters) == ["w", "b"]
+
+
+def test_after_close(step: CompiledStep, parameters: Arrays, gradients: Arrays) -> None:
+    view, own = step.view("w"), step.gradients["w"]
+    step.close()
+    step.close()
+    uses = (
+        lambda: step.step(gradients),
+        step.step,
+        lambda: step.initialize(parameters),
+        lambda: step.restore("nowhere"),
+        lambda: step.parameters["w"],
+        lambda: step.learning_rate,
+        lambda: step.view("w"),
+        lambda: step.save("nowhere"),
+    )
+    for use in uses[:3] + uses[4:]:
+        with pytest.raises(runtime.ClosedError, match="was closed; load the artifact again"):
+            use()
+    assert repr(step) == "CompiledStep('adam', 2 parameters, closed)"
+    # Arrays that the caller still holds are his.
+    view[...] = own[...] = 0
+
+
+def test_context_manager_closes(parameters: Arrays) -> None:
+    with runtime.load(handmade.adam()) as step:
+        step.initialize(parameters)
+    with pytest.raises(runtime.ClosedError):
+        step.step()
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_no_copies_of_a_step(step: CompiledStep, duplicate: Any) -> None:
+    with pytest.raises(TypeError, match="cannot be pickled or copied; save"):
+        duplicate(step)
+
+
+def test_loads_from_path_bytes_and_artifact(tmp_path: Path) -> None:
+    artifact = handmade.adam()
+    path = tmp_path / "adam.vmfb"
+    path.write_bytes(artifact.vmfb_bytes)
+    for source in (path, str(path), artifact.vmfb_bytes, artifact):
+        with runtime.load(source) as step:
+            assert step.device == "local-sync"
+            assert step.manifest == artifact.manifest
+
+
+def test_only_owned_storage() -> None:
+    with pytest.raises(runtime.InputError, match="expected 'owned', got 'adopt'"):
+        runtime.load(handmade.adam(), storage="adopt")
+
+
+@pytest.mark.parametrize("recover", ["initialize", "restore"])
+def test_device_failure_loses_the_state(
+    step: CompiledStep,
+    parameters: Arrays,
+    gradients: Arrays,
+    recover: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step.step(gradients)
+    step.save(tmp_path / "good.safetensors")
+    expected = handmade.snapshot(step)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("c/runtime/src/x.c:1: DEVICE_LOST; gone;\n[ 0] stack")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading.Module, "submit", fail)
+        with pytest.raises(runtime.StateLostError, match=r"DEVICE_LOST; gone; restore\(path\)"):
+            step.step(gradients)
+    for use in (lambda: step.parameters["w"], lambda: step.step(gradients), lambda: step.save("x")):
+        with pytest.raises(runtime.StateLostError):
+            use()
+    if recover == "restore":
+        step.restore(tmp_path / "good.safetensors")
+    else:
+        step.initialize(parameters)
+        step.step(gradients)
+    assert handmade.snapshot(step) == expected
+    step.step(gradients)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_interrupt_leaves_a_whole_step(
+    step: CompiledStep, gradients: Arrays, after: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C before the call has no effect on the state, after it the step has been taken."""
+    reference = handmade.snapshot(step)
+    submit = loading.Module.submit
+
+    def interrupted(*arguments: Any) -> None:
+        if after:
+            submit(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading.Module, "submit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            step.step(gradients)
+    assert step.global_step == int(after)
+    assert (handmade.snapshot(step) == reference) is not after
