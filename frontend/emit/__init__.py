@@ -35,12 +35,11 @@ from stepforge.frontend.emit.bindings import Module
 from stepforge.frontend.emit.errors import EmitError
 from stepforge.frontend.emit.function import emit_function
 from stepforge.frontend.emit.rules import EMIT
-from stepforge.frontend.emit.scalars import host_scalars, table_entries
 
 if TYPE_CHECKING:
     from stepforge.frontend.program import Program
 
-__all__ = ["EMIT", "EmitError", "emit", "host_scalars", "table_entries"]
+__all__ = ["EMIT", "EmitError", "emit"]
 
 
 def emit(program: Program, *, locations: bool = False) -> str:

@@ -4,9 +4,8 @@ Every op is built in its generic form (name, operands, result type, attributes a
 most one region), because the generic form is the same for all dialects and never infers anything
 behind the caller's back; `Module.finish` verifies the whole module.
 """
-# The bindings ship no stubs, so their types are unknown; nothing unknown leaves this module.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# The bindings ship no stubs; nothing unknown leaves this module.
+# pyright: reportMissingTypeStubs=false
 
 from __future__ import annotations
 
@@ -14,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from iree.compiler import ir
+from iree.compiler import ir as untyped_ir
 
 from stepforge.frontend.emit.errors import EmitError
+
+ir: Any = untyped_ir
 
 
 @dataclass(frozen=True, slots=True, eq=False)

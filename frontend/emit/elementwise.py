@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from stepforge.frontend.emit import double
 from stepforge.frontend.emit.bindings import Builder, Value
 from stepforge.frontend.emit.widths import Rule, compare, constant, is_float, select, widened
 from stepforge.frontend.graph import Node
+
+Function = Callable[[Builder, Value], Value]
 
 
 def _math(float_op: str, integer_op: str = "") -> Rule:
@@ -17,6 +20,19 @@ def _math(float_op: str, integer_op: str = "") -> Rule:
         return b.op(float_op if is_float(xs[0]) else integer_op, xs)
 
     return widened(rule)
+
+
+def _by_width(single: Function, double: Function) -> Rule:
+    """Another function for float64 than for the other floats."""
+
+    def rule(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+        return (double if xs[0].element == "f64" else single)(b, xs[0])
+
+    return widened(rule)
+
+
+def _op(name: str) -> Function:
+    return lambda b, x: b.op(name, [x])
 
 
 def _neg(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
@@ -57,19 +73,38 @@ def _rem(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
 
 
 def _float_rem(b: Builder, x: Value, y: Value) -> Value:
-    """arith.remf, corrected.
+    """C's fmod: exact while the quotient is small, and in f32 on CPU and VMVX everywhere.
 
-    VMVX and host scalars round the quotient to nearest (IEEE remainder), so the result can have the
-    other sign: then one |y| with the sign of x, added exactly, makes it fmod. SPIR-V's FRem rounds
-    the quotient before it is truncated, which the same correction undoes, and gives NaN for
-    infinite y, where x is the answer. Large quotients stay inexact on Vulkan.
+    Not arith.remf alone: VMVX and the VM of the host round its quotient to nearest (the IEEE
+    remainder, of either sign), SPIR-V rounds it before it is truncated, and in f64 CPU has no fmod
+    to link with. A quotient that is off by one is put right after either way.
     """
-    size, one = b.op("math.absf", [y]), constant(b, x, 1)
-    raw = b.op("arith.remf", [x, y])
-    along_x = b.op("arith.mulf", [raw, b.op("math.copysign", [one, x])])
-    shifted = b.op("arith.addf", [raw, b.op("math.copysign", [size, x])])
-    fixed = select(b, compare(b, "olt", along_x, constant(b, x, 0)), shifted, raw)
-    return select(b, compare(b, "olt", b.op("math.absf", [x]), size), x, fixed)
+    size, divisor, zero = b.op("math.absf", [x]), b.op("math.absf", [y]), constant(b, x, 0)
+    quotient = b.op("math.floor", [b.op("arith.divf", [size, divisor])])
+    rest = _exact_rest(b, size, divisor, quotient)
+    if x.element == "f32":
+        few = compare(b, "olt", quotient, constant(b, x, 2.0 ** _LOW_BITS["f32"]))
+        rest = select(b, few, rest, b.op("arith.remf", [size, divisor]))
+    more, less = b.op("arith.addf", [rest, divisor]), b.op("arith.subf", [rest, divisor])
+    too_small, too_large = compare(b, "olt", rest, zero), compare(b, "oge", rest, divisor)
+    rest = select(b, too_small, more, select(b, too_large, less, rest))
+    rest = select(b, compare(b, "olt", x, zero), b.op("arith.negf", [rest]), rest)
+    return select(b, compare(b, "olt", size, divisor), x, rest)
+
+
+_LOW_BITS = {"f32": 12, "f64": 27}
+
+
+def _exact_rest(b: Builder, size: Value, divisor: Value, quotient: Value) -> Value:
+    """size - quotient * divisor without a rounding: the divisor in two halves of its bits, each of
+    whose products with a small quotient is exact (fma is not fused on every target)."""
+    low_bits, integer = _LOW_BITS[size.element], f"i{size.element[1:]}"
+    pattern = b.op("arith.bitcast", [divisor], element=integer)
+    kept = b.op("arith.andi", [pattern, constant(b, pattern, -(2**low_bits))])
+    high = b.op("arith.bitcast", [kept], element=divisor.element)
+    low = b.op("arith.subf", [divisor, high])
+    rest = b.op("arith.subf", [size, b.op("arith.mulf", [quotient, high])])
+    return b.op("arith.subf", [rest, b.op("arith.mulf", [quotient, low])])
 
 
 def _safe_divisor(b: Builder, y: Value) -> tuple[Value, Value, Value]:
@@ -88,15 +123,16 @@ def _is_safe_divisor(node: Node) -> bool:
 
 
 def _pow(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-    """|x| to the y, then what C's pow says where that is not enough.
+    """2^(y log2 |x|), then what C's pow says where that is not enough.
 
-    math.powf is exp2(y * log2(x)) on CPU and Vulkan: NaN for every negative x, for 0 to the 0 and
-    for infinity to the 0.
+    Not math.powf: on CPU and Vulkan it is the same, with NaN for every negative x and 0 to the 0,
+    and it does not link for CPUs without an instruction that truncates (baseline x86-64).
     """
     x, y = xs
     zero, one, infinity = (constant(b, x, c) for c in (0.0, 1.0, math.inf))
     size = b.op("math.absf", [x])
-    power = b.op("math.powf", [size, y])
+    power = b.op("math.exp2", [b.op("arith.mulf", [y, b.op("math.log2", [size])])])
+    power = select(b, compare(b, "oeq", size, one), one, power)
     at_zero = select(b, compare(b, "ogt", y, zero), zero, infinity)
     power = select(b, compare(b, "oeq", size, zero), at_zero, power)
     half = b.op("arith.mulf", [y, constant(b, y, 0.5)])
@@ -117,10 +153,10 @@ def _sigmoid(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     return b.op("arith.divf", [top, b.op("arith.addf", [one, small])])
 
 
-def _tanh(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+def _tanh(b: Builder, x: Value) -> Value:
     """Clamped first: Vulkan defines tanh by sinh and cosh, which overflow. tanh(20) rounds to 1."""
-    low, high = constant(b, xs[0], -20), constant(b, xs[0], 20)
-    clamped = b.op("arith.minimumf", [b.op("arith.maximumf", [xs[0], low]), high])
+    low, high = constant(b, x, -20), constant(b, x, 20)
+    clamped = b.op("arith.minimumf", [b.op("arith.maximumf", [x, low]), high])
     return b.op("math.tanh", [clamped])
 
 
@@ -139,12 +175,12 @@ RULES: Mapping[str, Rule] = {
     "sqrt": _math("math.sqrt"),
     "rsqrt": _math("math.rsqrt"),
     "exp": _math("math.exp"),
-    "expm1": _math("math.expm1"),
+    "expm1": _by_width(_op("math.expm1"), double.expm1),
     "log": _math("math.log"),
-    "log1p": _math("math.log1p"),
-    "sin": _math("math.sin"),
-    "cos": _math("math.cos"),
-    "tanh": widened(_tanh),
+    "log1p": _by_width(_op("math.log1p"), double.log1p),
+    "sin": _by_width(_op("math.sin"), double.sin),
+    "cos": _by_width(_op("math.cos"), double.cos),
+    "tanh": _by_width(_tanh, double.tanh),
     "sigmoid": widened(_sigmoid),
     "floor": _math("math.floor"),
     "ceil": _math("math.ceil"),

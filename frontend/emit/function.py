@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from stepforge.frontend.dtypes import as_dtype
 from stepforge.frontend.emit.bindings import Builder, FunctionArgument, Module, Value
 from stepforge.frontend.emit.errors import EmitError
 from stepforge.frontend.emit.rules import EMIT
-from stepforge.frontend.emit.scalars import device_results, host_results, table_entries
 from stepforge.frontend.emit.shaping import extract
 from stepforge.frontend.emit.widths import compare, constant, narrow
 from stepforge.frontend.graph import Node
 
 if TYPE_CHECKING:
-    from stepforge.frontend.program import Argument, EntryPoint
+    from stepforge.frontend.program import Argument, EntryPoint, Result
 
 HOST_ELEMENTS = ("f32", "i64")
 
@@ -23,15 +23,14 @@ def emit_function(module: Module, entry: EntryPoint) -> None:
     """Appends the function of one entry point."""
     arguments = [x for x in entry.arguments if not (_has_table(entry) and x.storage == "host")]
     types = [_argument_type(x) for x in arguments]
-    entries = table_entries(entry) if _has_table(entry) else ()
-    if entries:
+    if entry.table:
         names = {"stepforge.name": "scalars", "stepforge.role": "scalars"}
-        types.append(FunctionArgument(_table_element(entries), (len(entries),), names))
+        types.append(FunctionArgument(_table_element(entry), (len(entry.table),), names))
 
     def body(b: Builder, given: Sequence[Value]) -> list[Value]:
         nodes = zip(arguments, given, strict=False)  # the table, if any, comes after these
         values = {x.node: _enter(b, x, value) for x, value in nodes}
-        for k, node in enumerate(entries):
+        for k, node in enumerate(entry.table):
             values[node] = _table_entry(b, node, given[-1], k)
         return _compute(b, entry, values)
 
@@ -76,8 +75,8 @@ def _enter(b: Builder, argument: Argument, given: Value) -> Value:
     return given
 
 
-def _table_element(entries: Sequence[Node]) -> str:
-    for node in entries:
+def _table_element(entry: EntryPoint) -> str:
+    for node in entry.table:
         if node.dtype.is_integer:
             raise EmitError(
                 "a table of host scalars holds floats and bools",
@@ -85,7 +84,7 @@ def _table_element(entries: Sequence[Node]) -> str:
                 hint="cast the integer to a float in the graph",
                 location=node.location,
             )
-    return "f64" if any(x.dtype.short == "f64" for x in entries) else "f32"
+    return as_dtype(entry.scalar_program.dtype).short
 
 
 def _table_entry(b: Builder, node: Node, table: Value, k: int) -> Value:
@@ -96,15 +95,16 @@ def _table_entry(b: Builder, node: Node, table: Value, k: int) -> Value:
 
 
 def _compute(b: Builder, entry: EntryPoint, values: dict[Node, Value]) -> list[Value]:
-    """The results: tensors, then new values of host arguments, unless a table takes their place."""
-    tensors = [x.node for x in device_results(entry)]
-    scalars = [] if _has_table(entry) else [(x.node, x.name) for x in host_results(entry)]
-    for node in _missing([*tensors, *(node for node, _ in scalars)], values):
+    """The results; with a table, the new values of host arguments are none of them."""
+    host = {x.result for x in entry.arguments if x.storage == "host"}
+    results = [x for i, x in enumerate(entry.results) if not (_has_table(entry) and i in host)]
+    for node in _missing([x.node for x in results], values):
         b.at(node.location)
         values[node] = _rule(b, node, values)
     b.at("")
-    return [_leave(b, values[x]) for x in tensors] + [
-        b.scalar("tensor.extract", [values[x]], _host_element(x, name)) for x, name in scalars
+    return [
+        _to_host(b, values[x.node], x) if i in host else _leave(b, values[x.node])
+        for i, x in enumerate(results)
     ]
 
 
@@ -128,6 +128,10 @@ def _rule(b: Builder, node: Node, values: Mapping[Node, Value]) -> Value:
     expected = (node.dtype.short, node.shape)
     assert (result.element, result.shape) == expected, f"{node!r} became {result.type}"
     return result
+
+
+def _to_host(b: Builder, x: Value, result: Result) -> Value:
+    return b.scalar("tensor.extract", [x], _host_element(result.node, result.name))
 
 
 def _leave(b: Builder, x: Value) -> Value:

@@ -15,6 +15,7 @@ from stepforge.frontend.emit.widths import (
     is_float,
     narrow,
     select,
+    whole,
     wide_element,
     widen,
 )
@@ -72,7 +73,8 @@ def _cast(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
         return _saturate(b, x, target)
     if x.element == "f64" and node.dtype.is_half:
         return narrow(b, _round_to_odd(b, x), target)
-    return narrow(b, _resize(b, x, wide_element(target)), target)
+    wide = _resize(b, x, wide_element(target))
+    return narrow(b, wide if is_float(x) else whole(b, wide), target)
 
 
 def _resize(b: Builder, x: Value, element: str) -> Value:

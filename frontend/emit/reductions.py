@@ -9,7 +9,7 @@ import numpy as np
 
 from stepforge.frontend.dtypes import DType
 from stepforge.frontend.emit.bindings import Builder, Value
-from stepforge.frontend.emit.shaping import empty, index, integers, pointwise
+from stepforge.frontend.emit.shaping import empty, first_element, index, integers, pointwise
 from stepforge.frontend.emit.widths import Rule, constant, is_float, widened
 from stepforge.frontend.graph import Node
 
@@ -36,14 +36,13 @@ def _reduce(float_op: str, integer_op: str, identity: Identity) -> Rule:
         if not axes:
             return x
         combiner = float_op if is_float(x) else integer_op
+
+        def body(inner: Builder, element: Value, total: Value) -> Value:
+            return inner.op(combiner, [total, element])
+
         out = _filled(b, x.element, node.shape, identity(node.dtype))
-        return b.op(
-            "linalg.reduce",
-            [x, out],
-            like=out,
-            attributes={"dimensions": integers(axes)},
-            body=lambda inner, element, total: inner.op(combiner, [total, element]),
-        )
+        attributes = {"dimensions": integers(axes)}
+        return b.op("linalg.reduce", [x, out], like=out, attributes=attributes, body=body)
 
     return widened(rule)
 
@@ -52,7 +51,7 @@ def _filled(b: Builder, element: str, shape: tuple[int, ...], number: float) -> 
     value = constant(b, Value(None, element, None), number)
     out = empty(b, element, shape)
     segments = {"operandSegmentSizes": "array<i32: 1, 1>"}
-    return b.op("linalg.fill", [value, out], like=out, attributes=segments, body=lambda _, x, __: x)
+    return b.op("linalg.fill", [value, out], like=out, attributes=segments, body=first_element)
 
 
 def _cumsum(b: Builder, node: Node, xs: Sequence[Value]) -> Value:

@@ -11,6 +11,7 @@ from stepforge.frontend.emit.widths import (
     constant,
     literals,
     narrow,
+    whole,
     wide_element,
     widened,
 )
@@ -72,7 +73,7 @@ def _iota(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
         return inner.scalar("arith.sitofp", [count], wide)
 
     numbers = pointwise(b, [], empty(b, wide, node.shape), body)
-    return narrow(b, numbers, node.dtype.short)
+    return narrow(b, whole(b, numbers), node.dtype.short)
 
 
 def _broadcast(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
@@ -91,9 +92,12 @@ def _transpose(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
 
 
 def _move(b: Builder, name: str, x: Value, out: Value, attributes: Mapping[str, str]) -> Value:
-    return b.op(
-        name, [x, out], like=out, attributes=attributes, body=lambda _, element, __: element
-    )
+    return b.op(name, [x, out], like=out, attributes=attributes, body=first_element)
+
+
+def first_element(b: Builder, element: Value, *_: Value) -> Value:
+    """The body of ops that only move or repeat elements."""
+    return element
 
 
 def _reshape(b: Builder, node: Node, xs: Sequence[Value]) -> Value:

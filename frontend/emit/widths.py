@@ -60,6 +60,12 @@ def widened(rule: Rule) -> Rule:
     return in_wide_element
 
 
+def whole(b: Builder, x: Value) -> Value:
+    """x, which holds whole numbers, so that IREE does not merge the conversion that made a float of
+    an integer with the rounding to 16 bits that comes next: VMVX has no such conversion."""
+    return b.op("math.roundeven", [x]) if is_float(x) else x
+
+
 def constant(b: Builder, like: Value, number: float) -> Value:
     """`number` in every element of a constant of the type of `like`."""
     text = literal(number, like.element)
