@@ -17,6 +17,7 @@ from stepforge.frontend.learning_rate import OPTIMIZERS_SCOPE
 from stepforge.frontend.nan_tracing import NONFINITE
 from stepforge.frontend.optimizers.base import Optimizer
 from stepforge.frontend.program import EntryPoint, Group, Program
+from stepforge.frontend.resolve import Resolved
 from stepforge.frontend.schedules.cosine import TRAINER_SCOPE
 from stepforge.frontend.variables import Variable, VariableSpec
 
@@ -96,31 +97,38 @@ def _check(
     named: Mapping[str, Optimizer], context: Context, chosen: Mapping[str, Sequence[Variable]]
 ) -> None:
     """Refuses what would share state by accident, before anything is created."""
-    rates: dict[str, tuple[object, str]] = {}
     scopes: dict[str, str] = {}
+    homes: dict[str, tuple[str, Resolved]] = {}
     for name, optimizer in named.items():
         if not name.isidentifier() or name in RESERVED_FUNCTIONS:
             expected = f"an identifier that is not one of {', '.join(RESERVED_FUNCTIONS)}"
             raise OptimizerError("wrong name of an entry point", expected=expected, got=repr(name))
         _check_names(context, optimizer, chosen[name])
+        hint = f"give one of them a scope: {type(optimizer).__name__}(scope=...)"
         if optimizer.counts_steps and scopes.setdefault(optimizer.scope, name) != name:
             raise OptimizerError(
                 f"the optimizers of {scopes[optimizer.scope]!r} and {name!r} would share their "
                 "slots and step counter",
                 got=f"scope={optimizer.scope!r} twice",
-                hint=f"give one of them a scope: {type(optimizer).__name__}(scope=...)",
+                hint=hint,
             )
-        for variable in chosen[name]:
-            for x in resolved_values(optimizer, context, variable):
-                value = (x.value, x.schedule)
-                if x.has_variable and rates.setdefault(x.path, (value, name))[0] != value:
-                    raise OptimizerError(
-                        f"{name!r} and {rates[x.path][1]!r} share the variable {x.path!r}, with "
-                        "different values",
-                        expected=repr(rates[x.path][0][0]),  # pyright: ignore[reportIndexIssue, reportUnknownArgumentType]
-                        got=repr(x.value),
-                        hint=f"give one of them a scope: {type(optimizer).__name__}(scope=...)",
-                    )
+        for x in _with_variables(optimizer, context, chosen[name]):
+            other, before = homes.setdefault(x.path, (name, x))
+            if (before.value, before.schedule) != (x.value, x.schedule):
+                raise OptimizerError(
+                    f"{name!r} and {other!r} share the variable {x.path!r}, with other values",
+                    expected=repr(before.schedule or before.value),
+                    got=repr(x.schedule or x.value),
+                    hint=hint,
+                )
+
+
+def _with_variables(
+    optimizer: Optimizer, context: Context, variables: Sequence[Variable]
+) -> list[Resolved]:
+    """The settable and scheduled hyperparameters of all these variables."""
+    found = [x for v in variables for x in resolved_values(optimizer, context, v)]
+    return [x for x in dict.fromkeys(found) if x.has_variable]
 
 
 def _check_names(context: Context, optimizer: Optimizer, variables: Sequence[Variable]) -> None:

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from stepforge.frontend.context import Context
-from stepforge.frontend.hyperparameters import PARAM_OPTIMIZER, unknown_name
+from stepforge.frontend.hyperparameters import PARAM_OPTIMIZER
+from stepforge.frontend.nearest import unknown_name
 from stepforge.frontend.optimizers.adam import Adam
 from stepforge.frontend.optimizers.adam_family import ADAM_DEFAULT_SCOPE
 from stepforge.frontend.optimizers.adamax import Adamax
