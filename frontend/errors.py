@@ -91,3 +91,11 @@ class UnknownKeywordError(UnknownNameError, TypeError):
 
 class OptimizerError(FrontendError):
     """Gradients that do not fit the variables, or optimizers that would share their state."""
+
+
+class ParameterError(FrontendError):
+    """Parameters that cannot be compiled for: no shape, no floating-point dtype, nothing at all."""
+
+
+class InPlaceCheckError(FrontendError):
+    """A compiled step that does not do in place what it does out of place; it was not written."""

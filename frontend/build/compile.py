@@ -1,0 +1,144 @@
+"""`compile_optimizer`: from an optimizer and a model's parameters to a checked artifact."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from stepforge import runtime
+from stepforge.frontend.build.artifact import Artifact
+from stepforge.frontend.build.describe import describe
+from stepforge.frontend.build.in_place_check import check_in_place, check_order
+from stepforge.frontend.build.parameters import parameter_specs
+from stepforge.frontend.context import Context
+from stepforge.frontend.dtypes import DTypeLike, float32
+from stepforge.frontend.emit import emit
+from stepforge.frontend.initializers import required
+from stepforge.frontend.optimizers import Optimizer
+from stepforge.frontend.program import Program
+from stepforge.frontend.program_json import program_to_json
+from stepforge.frontend.trace import AfterUpdate, trace
+from stepforge.passes import (
+    Compiled,
+    Pair,
+    Target,
+    check_dtypes,
+    compile_both,
+    compile_module,
+    parse_target,
+)
+from stepforge.runtime.container import pack_artifact, read_artifact
+from stepforge.runtime.device_check import host_architecture
+from stepforge.runtime.devices import DRIVERS
+from stepforge.runtime.loading import load_module
+
+_NOT_HERE = (
+    runtime.CpuMismatchError,
+    runtime.DeviceMismatchError,
+    runtime.DeviceNotFoundError,
+)
+
+
+def compile_optimizer(
+    optimizer: Optimizer | Mapping[str, Optimizer],
+    parameters: Mapping[str, Any],
+    *,
+    target: str = "cpu",
+    context: Context | None = None,
+    output: str | os.PathLike[str] | None = None,
+    loss_dtype: DTypeLike = float32,
+    updates: Mapping[str, Sequence[str]] | None = None,
+    after_update: AfterUpdate | None = None,
+    dump_ir: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> Artifact:
+    """Compile an optimizer's step over `parameters` for one target.
+
+    optimizer: one, exported as "step", or several by the names of their entry points.
+    parameters: name -> array, (shape, dtype), "64x32xf32" or {"shape": ..., "dtype": ...}; values
+        are never stored. Variables that the Context has already are used as they are.
+    target: as `compile-optimizer --target` takes it. context: its parameters are the
+        hyperparameters; slots and counters are created in it. output: where to write the file,
+        whole or not at all, refusing one that exists unless `force`.
+    updates: for an entry point, the names of the parameters that it updates; by default all.
+    after_update: called with the Context and the graph after each optimizer (see `trace`).
+    dump_ir: a folder for the module before the first and after each pass.
+
+    Before it is returned the artifact is proved: its in-place build gives bit for bit what a plain
+    build gives, on a device of the target or, where there is none, on this machine's CPU.
+
+    Raises FrontendError, PassError and StepforgeRuntimeError, each saying what to do.
+    """
+    chosen = parse_target(target)
+    specs = parameter_specs(parameters)
+    check_dtypes(chosen, [spec.dtype.name for spec in specs])
+    context = Context() if context is None else context
+    for spec in specs:
+        context.variable(spec.name, spec.shape, spec.dtype, initializer=required())
+    program = trace(
+        optimizer, context, parameters=updates, loss_dtype=loss_dtype, after_update=after_update
+    )
+    made = compile_program(program, chosen, dump_ir=None if dump_ir is None else Path(dump_ir))
+    if output is None:
+        return made
+    return replace(made, path=made.save(output, force=force))
+
+
+def compile_program(program: Program, target: Target, *, dump_ir: Path | None = None) -> Artifact:
+    """Compile and prove a traced program. Raises as `compile_optimizer` does."""
+    text = emit(program)
+    if not _may_run_here(target):
+        made = _artifact(program, target, compile_module(text, target, dump_ir=dump_ir))
+        _prove_elsewhere(made, text)
+        return made
+    pair = compile_both(text, target, dump_ir=dump_ir)
+    made = _artifact(program, target, pair.in_place)
+    try:
+        in_place, plain = (load_module(_pack(program, x)) for x in (pair.in_place, pair.plain))
+    except _NOT_HERE:
+        _prove_elsewhere(made, text)
+        return made
+    check_in_place(made.manifest, in_place, plain)
+    return made
+
+
+def _artifact(program: Program, target: Target, compiled: Compiled) -> Artifact:
+    packed = _pack(program, compiled)
+    return Artifact(
+        data=packed.vmfb_bytes,
+        manifest=packed.manifest,
+        program=program,
+        statistics=compiled.statistics,
+        warnings=(*target.notes, *(str(w) for w in compiled.warnings)),
+    )
+
+
+def _pack(program: Program, compiled: Compiled) -> runtime.Artifact:
+    """Read back at once: what is returned is what a loader would accept."""
+    manifest = describe(program, compiled.info)
+    return read_artifact(pack_artifact(compiled.vmfb, manifest, program_to_json(program).encode()))
+
+
+def _may_run_here(target: Target) -> bool:
+    """A quick guess that saves a build; loading decides."""
+    if target.device == "local":
+        return target.arch in ("", host_architecture())
+    return target.device in DRIVERS and runtime.probe(DRIVERS[target.device][0]).available
+
+
+def _prove_elsewhere(made: Artifact, text: str) -> None:
+    """No device of the target is here: the order of its commands, and the bits on this CPU."""
+    check_order(made.statistics, made.manifest.functions)
+    pair = _cpu_pair(text)
+    in_place, plain = (load_module(_pack(made.program, x)) for x in (pair.in_place, pair.plain))
+    check_in_place(made.manifest, in_place, plain)
+
+
+@lru_cache(maxsize=1)
+def _cpu_pair(text: str) -> Pair:
+    """The CPU's builds, kept for the next target of the same module."""
+    return compile_both(text, "cpu")

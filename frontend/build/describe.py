@@ -1,0 +1,92 @@
+"""A traced program and the code compiled from it, as the manifest that the runtime reads."""
+
+from __future__ import annotations
+
+from stepforge.frontend.build.versions import IREE_VERSION, PACKAGE_VERSION
+from stepforge.frontend.program import Argument, EntryPoint, Group, Hyperparameter, Program
+from stepforge.frontend.variables import VariableSpec
+from stepforge.passes import TargetInfo
+from stepforge.runtime import manifest as to
+
+
+def describe(program: Program, target: TargetInfo) -> to.Manifest:
+    """The manifest of `program`, compiled for `target`."""
+    return to.Manifest(
+        package_version=PACKAGE_VERSION,
+        iree_version=IREE_VERSION,
+        targets=(to.Target(**target),),
+        formula=program.formula,
+        functions=tuple(_function(entry) for entry in program.entry_points),
+        variables=tuple(_variable(variable) for variable in program.variables),
+        groups=tuple(_group(group) for group in program.groups),
+        nan_tracing=program.nan_tracing,
+    )
+
+
+def _variable(variable: VariableSpec) -> to.Variable:
+    first = variable.initializer
+    return to.Variable(
+        name=variable.name,
+        role=variable.role,
+        dtype=variable.dtype.name,
+        shape=variable.shape,
+        storage=variable.storage,
+        initializer=to.Initializer(first.kind, first.value, first.seed, first.arguments),
+        slot=variable.slot,
+        of=variable.of,
+        group=variable.group,
+        trainable=variable.trainable,
+    )
+
+
+def _function(entry: EntryPoint) -> to.Function:
+    """Tensors, then the host's numbers, or in their place the table; results that are tensors."""
+    program = entry.scalar_program
+    hosts = {argument.name for argument in entry.arguments if argument.storage == "host"}
+    arguments = [_argument(x) for x in entry.arguments if x.storage == "device"]
+    if entry.scalars == "table":
+        shape = (len(program.table),)
+        arguments.append(to.Argument("scalars", "scalars", program.dtype, shape))
+    else:
+        arguments.extend(_argument(x) for x in entry.arguments if x.storage == "host")
+    return to.Function(
+        name=entry.name,
+        arguments=tuple(arguments),
+        results=tuple(
+            to.Result(x.name, x.role, x.node.dtype.name, x.node.shape)
+            for x in entry.results
+            if x.role == "output" or x.name not in hosts
+        ),
+        scalars=to.ScalarProgram(program.dtype, program.rows, program.table, program.results),
+        parameters=entry.parameters,
+    )
+
+
+def _argument(argument: Argument) -> to.Argument:
+    host = argument.storage == "host"
+    return to.Argument(
+        name=argument.name,
+        role=argument.role,
+        dtype=argument.node.dtype.name,
+        shape=argument.node.shape,
+        derive=argument.derive,
+        result=None if host else argument.result,
+    )
+
+
+def _group(group: Group) -> to.Group:
+    return to.Group(
+        hyperparameters=tuple(_hyperparameter(x) for x in group.hyperparameters),
+        variables=group.variables,
+        function=group.function,
+    )
+
+
+def _hyperparameter(setting: Hyperparameter) -> to.Hyperparameter:
+    return to.Hyperparameter(
+        name=setting.name,
+        value=setting.value,
+        settable=setting.settable,
+        variable=setting.variable,
+        aliases=setting.aliases,
+    )
