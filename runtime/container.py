@@ -78,6 +78,8 @@ def pack_artifact(vmfb: bytes, manifest: Manifest, graph_json: bytes) -> bytes:
             f"got {vmfb[:4]!r}"
         )
     manifest_json = to_json(manifest)
+    if from_json(manifest_json) != manifest:
+        raise ArtifactFormatError("the manifest does not survive being written and read")
     _check_size(MANIFEST_ENTRY, len(manifest_json), MAX_MANIFEST)
     _check_size(GRAPH_ENTRY, len(graph_json), MAX_GRAPH)
     buffer = io.BytesIO(vmfb)

@@ -36,6 +36,7 @@ MAX_VARIABLES = 100_000
 MAX_FUNCTIONS = 64
 MAX_EXPANDED = 1_000_000
 """Arguments, results and parameter lists of all functions and groups together."""
+MAX_RUNS = 20_000
 MAX_GROUPS = 1_024
 MAX_HYPERPARAMETERS = 256
 MAX_SCALAR_ROWS = 4_096
@@ -200,7 +201,7 @@ def _by_rule(
 ) -> list[Variable]:
     prefix, suffix = row["prefix"].text(), row["suffix"].text()
     owners: list[Variable] = []
-    for run in row["of"].items(limit):
+    for run in row["of"].items(MAX_RUNS):
         owners.extend(found[i] for i in _run(run, len(found)))
         if len(owners) > limit:
             run.fail(f"at most {MAX_VARIABLES} variables")
@@ -233,7 +234,7 @@ class _Tables:
 
     def indices(self, item: Reader) -> list[Variable]:
         found: list[Variable] = []
-        for row in item.items(MAX_VARIABLES):
+        for row in item.items(MAX_RUNS):
             run = _run(row, len(self.variables))
             self.spend(len(run), row)
             found.extend(self.variables[i] for i in run)
@@ -258,10 +259,10 @@ class _Tables:
     def function(self, item: Reader) -> Function:
         row = item.fields("arguments", "name", "parameters", "results", "scalars")
         arguments: list[Argument] = []
-        for block in row["arguments"].items(MAX_EXPANDED):
+        for block in row["arguments"].items(MAX_VARIABLES):
             arguments.extend(self.arguments(block))
         results: list[Result] = []
-        for block in row["results"].items(MAX_EXPANDED):
+        for block in row["results"].items(MAX_VARIABLES):
             results.extend(self.results(block))
         return Function(
             name=row["name"].text(),
