@@ -22,6 +22,7 @@ from stepforge.passes.errors import CompileError, Diagnostic, PassError
 from stepforge.passes.statistics import FunctionStatistics, Statistics
 from stepforge.passes.targets import parse_target
 
+_CHILD = "stepforge.passes.isolated"
 _MODULE, _REQUEST, _ANSWER = "module.mlir", "request.json", "answer.json"
 
 
@@ -40,7 +41,7 @@ def build_isolated(
         request = {"target": target, "builds": list(builds), "dump_ir": dump}
         (folder / _REQUEST).write_text(json.dumps(request), encoding="utf-8")
         # -P: a module of the working directory must not stand in for one of the library.
-        command = [sys.executable, "-P", "-m", __name__, str(folder)]
+        command = [sys.executable, "-P", "-m", _CHILD, str(folder)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
         except subprocess.TimeoutExpired:

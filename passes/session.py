@@ -84,6 +84,8 @@ def open_session(flags: Sequence[str]) -> Generator[Session]:
         session.set_flags(*COMMON_FLAGS, *flags)
         # A session loads dialects when it parses them; operations that passes make need them too.
         session.context.load_all_available_dialects()
+        # IREE takes operations it does not know, and then crashes on some.
+        session.context.allow_unregistered_dialects = False
         yield session
     except ValueError as error:
         raise CompileError(f"IREE does not take the flags of the target: {error}") from None
