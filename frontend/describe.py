@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DTypeLike
@@ -25,9 +26,9 @@ def resolved_values(optimizer: Optimizer, ctx: Context, variable: Variable) -> t
     """Every hyperparameter that has a say in one variable's update."""
     ctx = ctx.with_defaults(dict(optimizer.context_parameters))
     found = list(resolve_settings(optimizer, ctx, variable).values())
-    for schedule in dict.fromkeys(x.schedule for x in found):
-        if isinstance(schedule, CosineSchedule):
-            found.extend(schedule.resolved(ctx))
+    for x in tuple(found):
+        if isinstance(x.schedule, CosineSchedule):
+            found.extend(x.schedule.resolved(ctx, cast("float", x.value)))
     here = ctx.around(variable)
     found.append(parameter(here, PARAM_CLIP_STEP_BY_VALUE, 0.0))
     found.append(parameter(here, PARAM_CLIP_NAN, False))

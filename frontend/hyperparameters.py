@@ -37,6 +37,7 @@ PARAM_COSINE_SCHEDULE_STEPS = "cosine_schedule_steps"
 PARAM_COSINE_SCHEDULE_CYCLES = "cosine_schedule_cycles"
 PARAM_COSINE_SCHEDULE_WARM_UP_STEPS = "cosine_schedule_warmup_steps"
 PARAM_COSINE_SCHEDULE_MIN_LEARNING_RATE = "cosine_schedule_min_learning_rate"
+PARAM_COSINE_SCHEDULE_LEARNING_RATE = "cosine_schedule_learning_rate"
 PARAM_TRAIN_LAST_STEP = "train_last_global_step"
 
 Kind: TypeAlias = Literal["float", "integer", "bool", "text", "tracer"]
@@ -181,6 +182,13 @@ _ROWS = (
         default=0.0,
         minimum=0.0,
         doc="The rate at the end of each period.",
+    ),
+    HyperparameterSpec(
+        name=PARAM_COSINE_SCHEDULE_LEARNING_RATE,
+        kind="float",
+        default=None,
+        minimum=0.0,
+        doc="The rate at the start of each period; by default learning_rate.",
     ),
     HyperparameterSpec(
         name=PARAM_TRAIN_LAST_STEP,

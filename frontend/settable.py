@@ -29,7 +29,7 @@ class Schedule(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def node(self, ctx: Context, graph: Graph, base: Scalar, dtype: DType) -> Node:
+    def node(self, ctx: Context, graph: Graph, base: float, dtype: DType) -> Node:
         """The value of this step, a rank-0 node of `dtype`; counters are incremented in `graph`.
 
         base: the hyperparameter's own value, which the schedule scales.

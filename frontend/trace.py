@@ -116,11 +116,15 @@ def _check(
             other, before = homes.setdefault(x.path, (name, x))
             if (before.value, before.schedule) != (x.value, x.schedule):
                 raise OptimizerError(
-                    f"{name!r} and {other!r} share the variable {x.path!r}, with other values",
+                    f"{_both(other, name)} share the variable {x.path!r}, with other values",
                     expected=repr(before.schedule or before.value),
                     got=repr(x.schedule or x.value),
                     hint=hint,
                 )
+
+
+def _both(other: str, name: str) -> str:
+    return f"{other!r} and {name!r}" if other != name else f"two groups of {name!r}"
 
 
 def _with_variables(

@@ -11,6 +11,7 @@ from stepforge.frontend import ops
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType
 from stepforge.frontend.graph import Graph, Node
+from stepforge.frontend.hyperparameters import PARAM_LEARNING_RATE
 from stepforge.frontend.resolve import Derive, Resolved, read, resolve
 from stepforge.frontend.schedules.cosine import CosineSchedule
 from stepforge.frontend.settable import Scalar, Settable
@@ -34,6 +35,8 @@ def resolve_settings(
     rate = found["learning_rate"]
     if rate.schedule is None:
         given = optimizer.learning_rate
+        if given is None:
+            given = here.get_param(PARAM_LEARNING_RATE)
         base = {"learning_rate": given} if isinstance(given, Settable) else {}
         schedule = CosineSchedule.from_context(ctx, **base)
         if schedule is not None:

@@ -14,10 +14,10 @@ from stepforge.frontend.global_step import GLOBAL_STEP_VARIABLE_NAME, counter_va
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import (
     PARAM_COSINE_SCHEDULE_CYCLES,
+    PARAM_COSINE_SCHEDULE_LEARNING_RATE,
     PARAM_COSINE_SCHEDULE_MIN_LEARNING_RATE,
     PARAM_COSINE_SCHEDULE_STEPS,
     PARAM_COSINE_SCHEDULE_WARM_UP_STEPS,
-    PARAM_LEARNING_RATE,
     PARAM_TRAIN_LAST_STEP,
     check_value,
 )
@@ -54,8 +54,9 @@ class CosineSchedule(Schedule):
     The schedule counts its own steps, in `optimizers/cosine_schedule/global_step`.
 
     None means the Context parameter (`cosine_schedule_steps`, `cosine_schedule_cycles`,
-    `cosine_schedule_warmup_steps`, `cosine_schedule_min_learning_rate`), else off, or 0.
-    learning_rate: the full rate; None takes that of the optimizer. All may be Settable.
+    `cosine_schedule_warmup_steps`, `cosine_schedule_min_learning_rate`,
+    `cosine_schedule_learning_rate`), else off, or 0, or for the full rate (learning_rate) that of
+    the optimizer. All may be Settable.
     Raises HyperparameterError when both or neither of period and cycles are given.
 
     Differences. torch's CosineAnnealingLR goes down and up again without a restart (its period is
@@ -75,7 +76,7 @@ class CosineSchedule(Schedule):
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
-        for setting in self._settings():
+        for setting in self._settings(0.0):
             if setting.explicit is not None:
                 check_value(setting.name, setting.explicit)
         if self.period and self.cycles:
@@ -88,7 +89,7 @@ class CosineSchedule(Schedule):
         cycles = overrides.get("cycles", ctx.get_param(PARAM_COSINE_SCHEDULE_CYCLES))
         return cls(**overrides) if period or cycles else None
 
-    def _settings(self) -> tuple[Setting, ...]:
+    def _settings(self, rate: float) -> tuple[Setting, ...]:
         """An explicit period hides the Context's cycles, and the other way round."""
         given = self.period is not None or self.cycles is not None
         period = 0 if given and self.period is None else self.period
@@ -98,30 +99,26 @@ class CosineSchedule(Schedule):
             Setting("cycles", PARAM_COSINE_SCHEDULE_CYCLES, cycles, 0),
             Setting("warm_up", PARAM_COSINE_SCHEDULE_WARM_UP_STEPS, self.warm_up_steps, 0),
             Setting("minimum", PARAM_COSINE_SCHEDULE_MIN_LEARNING_RATE, self.minimum, 0.0),
+            Setting("rate", PARAM_COSINE_SCHEDULE_LEARNING_RATE, self.learning_rate, rate),
         )
 
-    def resolved(self, ctx: Context) -> tuple[Resolved, ...]:
-        """Its hyperparameters, in the order period, cycles, warm-up, minimum."""
-        return tuple(resolve(setting, ctx, ctx) for setting in self._settings())
+    def resolved(self, ctx: Context, base: float) -> tuple[Resolved, ...]:
+        """Its hyperparameters, in the order period, cycles, warm-up, minimum, full rate."""
+        return tuple(resolve(setting, ctx, ctx) for setting in self._settings(base))
 
-    def node(self, ctx: Context, graph: Graph, base: Scalar, dtype: DType) -> Node:
+    def node(self, ctx: Context, graph: Graph, base: float, dtype: DType) -> Node:
         """The rate of this step; see the class."""
-        found = self.resolved(ctx)
+        found = self.resolved(ctx, base)
         if all(x.settable or x.value for x in found[:2]):
             raise _both(found[0].value, found[1].value)
-        period, cycles, warm_up, minimum = (read(x, ctx, graph, dtype) for x in found)
+        period, cycles, warm_up, minimum, full = (read(x, ctx, graph, dtype) for x in found)
         here = ctx.at(OPTIMIZERS_SCOPE).at(COSINE_SCHEDULE_SCOPE)
         counter = counter_variable(here, GLOBAL_STEP_VARIABLE_NAME)
         step = counter.input(graph)
         counter.set_value_graph(step + 1)
-        if isinstance(self.learning_rate, Settable):
-            variable = host_number(here, PARAM_LEARNING_RATE, dtype, self.learning_rate.value)
-            base = ops.cast(variable.value_graph(graph), dtype)
-        elif self.learning_rate is not None:
-            base = self.learning_rate
         position, length = _cycle(ctx, step - warm_up, period, cycles, warm_up)
         fraction = ops.cast(position, dtype) / ops.cast(length, dtype)
-        span = base - minimum
+        span = full - minimum
         rate = (ops.cos(fraction * math.pi) + 1.0) * 0.5 * span + minimum
         if not isinstance(warm_up, Node) and warm_up == 0:
             return rate

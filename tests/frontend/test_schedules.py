@@ -12,7 +12,7 @@ from oracles.schedule import base_rate
 from oracles.settings import Cosine, settings_for
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import float32
-from stepforge.frontend.errors import HyperparameterError, UnknownKeywordError
+from stepforge.frontend.errors import HyperparameterError, OptimizerError, UnknownKeywordError
 from stepforge.frontend.graph import Graph
 from stepforge.frontend.optimizers import Adam, AdamW
 from stepforge.frontend.program import Program
@@ -99,7 +99,7 @@ def test_all_numbers_may_be_settable() -> None:
     reference.initialize(draw(1))
     for name, value in (("steps", 4), ("warmup_steps", 3), ("min_learning_rate", 0.1)):
         reference.variables[f"/optimizers/cosine_schedule_{name}"] = value
-    reference.variables["/optimizers/cosine_schedule/learning_rate"] = 0.9
+    reference.variables["/optimizers/cosine_schedule_learning_rate"] = 0.9
     cosine = Cosine(period=4, warm_up=3, minimum=0.1)
     settings = settings_for("adam", learning_rate=0.9, cosine=cosine)
     for t in range(1, 12):
@@ -110,13 +110,29 @@ def test_all_numbers_may_be_settable() -> None:
     assert "learning_rate" not in settable
 
 
-def test_a_settable_base_under_a_schedule_of_the_context() -> None:
-    program = trace(Adam(learning_rate=Settable(0.5)), context({"cosine_schedule_steps": 10}))
+@pytest.mark.parametrize("explicit", [True, False])
+def test_a_settable_base_under_a_schedule_of_the_context(explicit: bool) -> None:
+    optimizer = Adam(learning_rate=Settable(0.5) if explicit else None)
+    ctx = context({"cosine_schedule_steps": 10})
+    if not explicit:
+        ctx.set_param("learning_rate", Settable(0.5))
+    program = trace(optimizer, ctx)
     reference = ReferenceStep(program, "float64")
     reference.initialize(draw(1))
-    reference.variables["/optimizers/cosine_schedule/learning_rate"] = 0.25
+    full = "/optimizers/cosine_schedule_learning_rate"
+    assert reference.variables[full] == 0.5
+    reference.variables[full] = 0.25
     reference.step(draw(2))
     assert reference.variables[RATE] == 0.25
+    settable = {x.name: x.variable for x in program.hyperparameters if x.settable}
+    assert settable == {"cosine_schedule_learning_rate": full}
+
+
+def test_two_settable_bases_cannot_share_one_schedule() -> None:
+    ctx = context({"cosine_schedule_steps": 10, "learning_rate": Settable(0.5)})
+    ctx.at("encoder").set_param("learning_rate", Settable(0.25))
+    with pytest.raises(OptimizerError, match="cosine_schedule_learning_rate', with other values"):
+        trace(Adam(), ctx)
 
 
 def test_every_group_has_its_own_rate_and_all_share_the_counter() -> None:
