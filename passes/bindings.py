@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from iree.compiler import ir, passmanager, rewrite
-from iree.compiler.dialects import arith, func, hal, iree_tensor_ext, linalg, tensor, util
+from iree.compiler.dialects import arith, func, hal, iree_tensor_ext, linalg, math, tensor, util
 
 from stepforge.passes.errors import MalformedModuleError
 
@@ -20,6 +20,7 @@ __all__ = [
     "ir",
     "iree_tensor_ext",
     "linalg",
+    "math",
     "tensor",
     "util",
 ]
@@ -159,7 +160,7 @@ def integer(attribute: ir.Attribute | None) -> int | None:
 
 
 def scalar_operation(op: ir.Operation, operands: Sequence[ir.Value]) -> ir.Value:
-    """The same arithmetic on single elements, at the current insertion point."""
+    """The same operation on single elements, at the current insertion point."""
     twin = ir.Operation.create(
         op.name,
         results=[element_type(op.results[0])],

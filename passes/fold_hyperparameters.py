@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings, rewriting
+from stepforge.passes import bindings, rewriting, scalar_math
 from stepforge.passes.bindings import ir, tensor, util
 from stepforge.passes.errors import PassError, UnsupportedUpdateError
 from stepforge.passes.pass_base import Pass
@@ -14,9 +14,10 @@ BARRIER = "util.optimization_barrier"
 
 
 def rank0_math_on_host_scalars(op: ir.Operation) -> list[ir.Value] | None:
-    if not is_rank0_math(op) or not all(rewriting.knows_on_host(v) for v in op.operands):
+    if not belongs_on_host(op):
         return None
-    result = bindings.scalar_operation(op, [rewriting.host_scalar(v) for v in op.operands])
+    operands = [rewriting.host_scalar(value) for value in op.operands]
+    result = scalar_math.emit(op, operands, on_host=True)
     return [tensor.FromElementsOp(op.results[0].type, [result]).result]
 
 
@@ -39,6 +40,13 @@ def keep_on_host(block: ir.Block) -> None:
         op.operands[0] = kept[scalar]
 
 
+def belongs_on_host(op: ir.Operation) -> bool:
+    """What the VM cannot do stays rank-0 math, and runs inside the loop that reads it."""
+    if not is_rank0_math(op) or not scalar_math.runs_on_host(op):
+        return False
+    return all(rewriting.knows_on_host(value) for value in op.operands)
+
+
 def is_rank0_math(op: ir.Operation) -> bool:
     return rewriting.is_math(op) and bindings.shape(op.results[0]) == ()
 
@@ -47,6 +55,8 @@ def is_rank0_math(op: ir.Operation) -> bool:
 class FoldHyperparameters(Pass):
     """Rank-0 tensor math whose inputs the host knows becomes scalar math, constants folded.
 
+    Equal operations are merged first.
+
     The host computes it once per step, on every backend alike; a dispatch receives the scalar as
     a push constant. Results that are scalars are returned as the host computed them.
     """
@@ -54,6 +64,7 @@ class FoldHyperparameters(Pass):
     name: ClassVar[str] = "fold-hyperparameters"
 
     def run(self, module: ir.Module) -> None:
+        bindings.simplify(module)
         ops = [
             op for f in bindings.functions(module) for op in bindings.operations(bindings.body(f))
         ]
@@ -74,5 +85,5 @@ def _check(op: ir.Operation) -> None:
             f"a host result depends on values of the device, at {bindings.where(op)}: the host "
             "would wait for the device in every step. Keep it a device variable"
         )
-    if is_rank0_math(op) and all(rewriting.knows_on_host(v) for v in op.operands):
+    if belongs_on_host(op):
         raise PassError(f"{op.name} at {bindings.where(op)} should have moved to the host")

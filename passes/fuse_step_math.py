@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings, clusters, rewriting
+from stepforge.passes import bindings, clusters, rewriting, scalar_math
 from stepforge.passes.bindings import func, ir
 from stepforge.passes.clusters import Cluster
 from stepforge.passes.errors import PassError, UnsupportedUpdateError
@@ -50,16 +50,17 @@ def _emit(cluster: Cluster, position: dict[ir.Value, int]) -> ir.Operation:
         for step in steps:
             operands = [scalars[value] for value in _reads(step)]
             copies = clusters.is_scalar_broadcast(step)
-            result = operands[0] if copies else bindings.scalar_operation(step, operands)
+            result = operands[0] if copies else scalar_math.emit(step, operands, on_host=False)
             scalars[step.results[0]] = result
         return [scalars[root] for root in cluster.roots]
 
     with ir.InsertionPoint(cluster.consumer), steps[-1].location:
         identity = ir.AffineMap.get_identity(len(shape))
         types = [root.type.element_type for root in cluster.roots]
+        empty = {type_: rewriting.empty(shape, type_) for type_ in dict.fromkeys(types)}
         return rewriting.build_generic(
             inputs=[_operand(leaf, len(shape)) for leaf in on_device],
-            outputs=[(rewriting.empty(shape, type_), identity) for type_ in types],
+            outputs=[(empty[type_], identity) for type_ in types],
             iterator_types=["parallel"] * len(shape),
             fill=fill,
         )
@@ -117,7 +118,6 @@ class FuseStepMath(Pass):
     name: ClassVar[str] = "fuse-step-math"
 
     def run(self, module: ir.Module) -> None:
-        bindings.simplify(module)
         for function in bindings.functions(module):
             _refuse_dynamic(function)
             fuse(function)

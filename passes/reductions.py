@@ -60,37 +60,26 @@ def terms(op: ir.Operation) -> int:
     return prod(sizes[d] for d in reduced)
 
 
-def read(op: ir.Operation) -> Reduction:
-    """Take a reduction apart; element-wise producers that only it uses become part of its term.
-
-    Reshapes of what it reads go to the insertion point. Raises `UnsupportedUpdateError` where the
-    reduction has another form.
-    """
-    sizes, reduced = _space(op)
-    combiner, term = _combiner_and_term(op)
+def obstacle(op: ir.Operation) -> str | None:
+    """Why `read` cannot take a reduction apart; None if it can."""
+    if len(op.results) != 1:
+        return "it has several results"
+    combiner = _combiner(op)
+    if combiner is None:
+        return "its body is not one operation that combines one term with the result"
     element = bindings.element_type(op.results[0])
-    if not has_neutral(combiner, element):
-        raise refuse(op, f"no start value is known for {combiner.name} on {element}")
-    inputs = list(zip(list(op.operands)[:-1], _maps(op, len(sizes)), strict=True))
-    inputs, term = _with_producers(op, inputs, term)
-    if not _writes_in_order(op, sizes, reduced):
-        raise refuse(op, "it writes its result in another order than it reads")
-    for _, map_ in inputs:
-        if not _is_plain(map_):
-            raise refuse(op, "it reads an operand in another order than it combines it")
+    if _neutral(combiner, element) is None:
+        return f"no start value is known for {combiner.name} on {element}"
+    if _uses_position(op):
+        return "its body uses the position of an element"
+    if not _writes_in_order(op):
+        return "it writes its result in another order than it reads"
+    if not all(_is_plain(map_) for _, map_ in _inputs(op)):
+        return "it reads an operand in another order than it combines it"
+    _, reduced = _space(op)
     if list(reduced) != list(range(reduced[0], reduced[-1] + 1)):
-        raise refuse(op, "it combines axes that are not next to each other")
-    groups = [[d] for d in range(reduced[0])]
-    groups.append(list(reduced))
-    groups.extend([d] for d in range(reduced[-1] + 1, len(sizes)))
-    return Reduction(
-        sizes=tuple(prod(sizes[d] for d in group) for group in groups),
-        axis=reduced[0],
-        inputs=tuple(_collapse(operand, groups) for operand in inputs),
-        term=term,
-        init=op.operands[len(op.operands) - 1],
-        combiner=combiner,
-    )
+        return "it combines axes that are not next to each other"
+    return None
 
 
 def refuse(op: ir.Operation, reason: str) -> UnsupportedUpdateError:
@@ -100,8 +89,31 @@ def refuse(op: ir.Operation, reason: str) -> UnsupportedUpdateError:
     )
 
 
-def has_neutral(combiner: ir.Operation, type_: ir.Type) -> bool:
-    return _neutral(combiner, type_) is not None
+def has_producers(op: ir.Operation) -> bool:
+    """Whether `read` makes an element-wise loop part of the term."""
+    return any(_producer(op, operand) is not None for operand in _inputs(op))
+
+
+def read(op: ir.Operation) -> Reduction:
+    """Take a reduction apart; element-wise loops that only it reads become part of its term.
+
+    There must be no `obstacle`. Reshapes of what it reads go to the insertion point.
+    """
+    sizes, reduced = _space(op)
+    combiner = _combiner(op)
+    assert combiner is not None, "the caller asks for the obstacle first"
+    inputs, term = _with_producers(op, _term(op, combiner))
+    groups = [[d] for d in range(reduced[0])]
+    groups.append(list(reduced))
+    groups.extend([d] for d in range(reduced[-1] + 1, len(sizes)))
+    return Reduction(
+        sizes=tuple(prod(sizes[d] for d in group) for group in groups),
+        axis=reduced[0],
+        inputs=tuple(_collapse(operand, groups) for operand in inputs),
+        term=term,
+        init=list(op.operands)[-1],
+        combiner=combiner,
+    )
 
 
 def neutral(combiner: ir.Operation, type_: ir.Type) -> ir.Value:
@@ -134,29 +146,43 @@ def _space(op: ir.Operation) -> tuple[tuple[int, ...], tuple[int, ...]]:
     )
 
 
-def _writes_in_order(op: ir.Operation, sizes: tuple[int, ...], reduced: tuple[int, ...]) -> bool:
+def _inputs(op: ir.Operation) -> list[Operand]:
+    if op.name == "linalg.reduce":
+        return [(op.operands[0], ir.AffineMap.get_identity(op.operands[0].type.rank))]
+    return rewriting.inputs(op)
+
+
+def _writes_in_order(op: ir.Operation) -> bool:
     if op.name == "linalg.reduce":
         return True
+    sizes, reduced = _space(op)
     kept = [ir.AffineExpr.get_dim(d) for d in range(len(sizes)) if d not in reduced]
     return rewriting.indexing_maps(op)[-1] == ir.AffineMap.get(len(sizes), 0, kept)
 
 
-def _maps(op: ir.Operation, rank: int) -> list[ir.AffineMap]:
-    if op.name == "linalg.reduce":
-        return [ir.AffineMap.get_identity(rank)]
-    return rewriting.indexing_maps(op)[:-1]
+def _uses_position(op: ir.Operation) -> bool:
+    return any(step.name == "linalg.index" for step in bindings.operations(_body(op)))
 
 
-def _combiner_and_term(op: ir.Operation) -> tuple[ir.Operation, Body]:
-    """The operation that combines, and what it combines the old value with."""
-    block = op.regions[0].blocks[0]
-    *_, accumulator = block.arguments
-    *steps, result = bindings.operations(block)
-    combiner = bindings.producer(result.operands[0]) if len(result.operands) == 1 else None
-    if combiner is None or [u == combiner for u in bindings.users(accumulator)] != [True]:
-        raise refuse(op, "its body is not one operation that combines one term with the result")
-    if any(step.name == "linalg.index" for step in steps):
-        raise refuse(op, "its body uses the position of an element")
+def _body(op: ir.Operation) -> ir.Block:
+    return op.regions[0].blocks[0]
+
+
+def _combiner(op: ir.Operation) -> ir.Operation | None:
+    """The operation that makes the new result from the old one, which nothing else reads."""
+    accumulator = list(_body(op).arguments)[-1]
+    yielded = bindings.operations(_body(op))[-1].operands[0]
+    combiner = bindings.producer(yielded)
+    if combiner is None or len(combiner.operands) != 2:
+        return None
+    readers = bindings.users(accumulator)
+    return combiner if len(readers) == 1 and readers[0] == combiner else None
+
+
+def _term(op: ir.Operation, combiner: ir.Operation) -> Body:
+    """What the combiner adds to the result, as a function of the inputs."""
+    block = _body(op)
+    accumulator = list(block.arguments)[-1]
     left, right = combiner.operands
     combined = right if left == accumulator else left
 
@@ -164,51 +190,56 @@ def _combiner_and_term(op: ir.Operation) -> tuple[ir.Operation, Body]:
         values = rewriting.inline(block, [*arguments, accumulator], leave_out=combiner)
         return [values.get(combined, combined)]
 
-    return combiner, term
+    return term
 
 
-def _with_producers(
-    op: ir.Operation, inputs: Sequence[Operand], term: Body
-) -> tuple[list[Operand], Body]:
-    """Replace each input that an element-wise generic makes by the inputs of that generic."""
-    parts = [_producer(op, value) for value, _ in inputs]
-    widened = list[Operand]()
-    for operand, part in zip(inputs, parts, strict=True):
-        widened.extend([operand] if part is None else rewriting.inputs(part))
+def _with_producers(op: ir.Operation, term: Body) -> tuple[list[Operand], Body]:
+    """Replace each input that an element-wise loop makes by the inputs of that loop."""
+    operands = _inputs(op)
+    parts = [_producer(op, operand) for operand in operands]
+    reads = [
+        [operand] if part is None else rewriting.inputs(part)
+        for operand, part in zip(operands, parts, strict=True)
+    ]
 
     def fused(arguments: Sequence[ir.Value]) -> Sequence[ir.Value]:
         rest, own = list(arguments), list[ir.Value]()
-        for part in parts:
-            count = 1 if part is None else len(rewriting.inputs(part))
-            taken, rest = rest[:count], rest[count:]
+        for part, read in zip(parts, reads, strict=True):
+            taken, rest = rest[: len(read)], rest[len(read) :]
             own.extend(taken if part is None else rewriting.inline_all(part, taken))
         return term(own)
 
-    return widened, fused
+    return [operand for read in reads for operand in read], fused
 
 
-def _producer(op: ir.Operation, value: ir.Value) -> ir.Operation | None:
+def _producer(op: ir.Operation, operand: Operand) -> ir.Operation | None:
+    """The loop that makes an operand, if the reduction alone reads it, point by point."""
+    value, map_ = operand
     made_by = bindings.producer(value)
-    if not rewriting.is_elementwise_generic(made_by) or len(made_by.results) > 1:
+    if made_by is None or not rewriting.is_elementwise_generic(made_by):
         return None
-    if any(user != op for user in bindings.users(value)):
+    if len(made_by.results) > 1 or any(user != op for user in bindings.users(value)):
         return None
-    body = bindings.operations(made_by.regions[0].blocks[0])
+    if is_constant(map_) or _uses_position(made_by):
+        return None
     plain = all(_is_plain(map_) for map_ in rewriting.indexing_maps(made_by))
-    return made_by if plain and all(step.name != "linalg.index" for step in body) else None
+    return made_by if plain else None
 
 
 def _is_plain(map_: ir.AffineMap) -> bool:
     """Reads one element per point in order, or one element for all points."""
-    if map_ == ir.AffineMap.get_identity(map_.n_dims):
-        return True
+    return is_constant(map_) or map_ == ir.AffineMap.get_identity(map_.n_dims)
+
+
+def is_constant(map_: ir.AffineMap) -> bool:
+    """Reads one element for all points."""
     return all(isinstance(expression, ir.AffineConstantExpr) for expression in map_.results)
 
 
 def _collapse(operand: Operand, groups: list[list[int]]) -> Operand:
     value, map_ = operand
     rank = len(groups)
-    if len(map_.results) < map_.n_dims or rank == map_.n_dims:
+    if is_constant(map_) or rank == map_.n_dims:
         return value, ir.AffineMap.get(rank, 0, list(map_.results))
     sizes = [prod(value.type.shape[d] for d in group) for group in groups]
     return rewriting.collapse(value, sizes, groups), ir.AffineMap.get_identity(rank)

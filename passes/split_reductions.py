@@ -108,7 +108,7 @@ def _rest(work: Reduction, split: Split) -> Reduction:
 
 def _expand(operand: Operand, sizes: Sequence[int], groups: Sequence[Sequence[int]]) -> Operand:
     value, map_ = operand
-    if not _moves(map_):
+    if reductions.is_constant(map_):
         return value, ir.AffineMap.get(len(sizes), 0, list(map_.results))
     return rewriting.expand(value, sizes, groups), ir.AffineMap.get_identity(len(sizes))
 
@@ -117,18 +117,13 @@ def _shifted(operand: Operand, inner: Reduction, position: ir.AffineExpr) -> Ope
     """Read the same tensor with `position` along the axis that was split."""
     value, map_ = operand
     rank = len(inner.sizes)
-    if not _moves(map_):
+    if reductions.is_constant(map_):
         return value, ir.AffineMap.get(rank, 0, list(map_.results))
     old_rank = map_.n_dims
     axis = inner.axis - (rank - old_rank)
     before = [ir.AffineExpr.get_dim(d) for d in range(axis)]
     behind = [ir.AffineExpr.get_dim(d + rank - old_rank) for d in range(axis + 1, old_rank)]
     return value, ir.AffineMap.get(rank, 0, [*before, position, *behind])
-
-
-def _moves(map_: ir.AffineMap) -> bool:
-    """False where every point reads the same element."""
-    return not all(isinstance(e, ir.AffineConstantExpr) for e in map_.results)
 
 
 def _sized(work: Reduction) -> Reduction:
@@ -159,9 +154,13 @@ def _one_loop(work: Reduction) -> ir.Value:
 
 
 def split(op: ir.Operation) -> None:
-    """Replace one reduction, if it is long, and fence what reads it."""
+    """Replace a reduction, if it is long or reads a loop of its own, and fence what reads it."""
     result = op.results[0]
-    if reductions.terms(op) > MAX_TERMS:
+    is_long = reductions.terms(op) > MAX_TERMS
+    obstacle = reductions.obstacle(op)
+    if is_long and obstacle is not None:
+        raise reductions.refuse(op, obstacle)
+    if is_long or (obstacle is None and reductions.has_producers(op)):
         with ir.InsertionPoint(op), op.location:
             result = combine(reductions.read(op))
         op.results[0].replace_all_uses_with(result)
