@@ -115,34 +115,65 @@ def _safe_divisor(b: Builder, y: Value) -> tuple[Value, Value, Value]:
 
 
 def _is_safe_divisor(node: Node) -> bool:
-    """A constant that is neither 0 nor -1, maybe broadcast."""
+    """A constant that is neither 0 nor -1."""
+    return _constant_value(node) not in (None, 0, -1)
+
+
+def _constant_value(node: Node) -> float | None:
+    """The number that a constant, maybe broadcast, has everywhere."""
     while node.op == "broadcast":
         node = node.inputs[0]
     value = node.attributes.get("value")
-    return isinstance(value, int) and value not in (0, -1)
+    return value if isinstance(value, int | float) else None
+
+
+_PRODUCTS = (2.0, 3.0, 4.0)
+
+
+def _power(b: Builder, x: Value, exponent: int) -> Value:
+    product = x
+    for _ in range(exponent - 1):
+        product = b.op("arith.mulf", [product, x])
+    return product
 
 
 def _pow(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-    """2^(y log2 |x|), then what C's pow says where that is not enough.
+    """exp(y log |x|), then what C's pow says where that is not enough; products for x^2, x^3, x^4.
 
-    Not math.powf: on CPU and Vulkan it is the same, with NaN for every negative x and 0 to the 0,
-    and it does not link for CPUs without an instruction that truncates (baseline x86-64).
+    Not math.powf: on CPU and Vulkan it is no closer, NaN for every negative x and for 0 to the 0,
+    and does not link for CPUs without an instruction that truncates (baseline x86-64).
     """
+    exponent = _constant_value(node.inputs[1])
+    if exponent in _PRODUCTS:
+        return _power(b, xs[0], int(exponent))
     x, y = xs
     zero, one, infinity = (constant(b, x, c) for c in (0.0, 1.0, math.inf))
     size = b.op("math.absf", [x])
-    power = b.op("math.exp2", [b.op("arith.mulf", [y, b.op("math.log2", [size])])])
-    power = select(b, compare(b, "oeq", size, one), one, power)
-    at_zero = select(b, compare(b, "ogt", y, zero), zero, infinity)
+    power = b.op("math.exp", [b.op("arith.mulf", [y, b.op("math.log", [size])])])
+    at_zero = select(b, compare(b, "ogt", y, zero), zero, y)
+    at_zero = select(b, compare(b, "olt", y, zero), infinity, at_zero)
     power = select(b, compare(b, "oeq", size, zero), at_zero, power)
+    power = select(b, compare(b, "oeq", size, one), one, power)
     half = b.op("arith.mulf", [y, constant(b, y, 0.5)])
-    is_odd = compare(b, "une", b.op("math.floor", [half]), half)
-    signed = select(b, is_odd, b.op("arith.negf", [power]), power)
-    is_whole = compare(b, "oeq", b.op("math.floor", [y]), y)
-    not_a_number = constant(b, x, math.nan)
-    signed = select(b, is_whole, signed, not_a_number)
-    power = select(b, compare(b, "olt", x, zero), signed, power)
+    whole = b.op("math.floor", [y])
+    is_odd = _both(
+        b, compare(b, "une", b.op("math.floor", [half]), half), compare(b, "oeq", whole, y)
+    )
+    flipped = _both(b, is_odd, _has_sign_bit(b, x))
+    power = select(b, flipped, b.op("arith.negf", [power]), power)
+    is_negative = _both(b, compare(b, "olt", x, zero), compare(b, "olt", size, infinity))
+    undefined = _both(b, is_negative, compare(b, "une", whole, y))
+    power = select(b, undefined, constant(b, x, math.nan), power)
     return select(b, compare(b, "oeq", y, zero), one, power)
+
+
+def _both(b: Builder, x: Value, y: Value) -> Value:
+    return b.op("arith.andi", [x, y])
+
+
+def _has_sign_bit(b: Builder, x: Value) -> Value:
+    bits = b.op("arith.bitcast", [x], element=f"i{x.element[1:]}")
+    return compare(b, "slt", bits, constant(b, bits, 0))
 
 
 def _sigmoid(b: Builder, node: Node, xs: Sequence[Value]) -> Value:

@@ -123,10 +123,17 @@ def _saturate(b: Builder, x: Value, target: str) -> Value:
     limit = _LIMIT[wide]
     above = compare(b, "oge", x, constant(b, x, limit))
     below = compare(b, "olt", x, constant(b, x, -limit))
+    zero = constant(b, x, 0)
     outside = b.op("arith.ori", [above, b.op("arith.ori", [below, compare(b, "uno", x, x)])])
-    number = b.op("arith.fptosi", [select(b, outside, constant(b, x, 0), x)], element=wide)
+    number = b.op("arith.fptosi", [_truncate(b, select(b, outside, zero, x), zero)], element=wide)
     least, greatest = constant(b, number, int(-limit)), constant(b, number, int(limit) - 1)
     return narrow(b, select(b, above, greatest, select(b, below, least, number)), target)
+
+
+def _truncate(b: Builder, x: Value, zero: Value) -> Value:
+    """Because the fptosi of the VM, so of VMVX too, rounds to nearest; neither has math.trunc."""
+    down, up = b.op("math.floor", [x]), b.op("math.ceil", [x])
+    return select(b, compare(b, "olt", x, zero), up, down)
 
 
 RULES: Mapping[str, Rule] = {

@@ -22,8 +22,8 @@ Rule = Callable[[Builder, Node, Sequence[Value]], Value]
 _WIDE = {"f16": "f32", "bf16": "f32", "i8": "i32", "i1": "i32"}
 _TO_WIDE = {"f16": "arith.extf", "bf16": "arith.extf", "i8": "arith.extsi", "i1": "arith.extui"}
 
-COMPARE_FLOATS = {"oeq": 1, "ogt": 2, "oge": 3, "olt": 4, "ole": 5, "one": 6, "une": 13, "uno": 14}
-COMPARE_INTEGERS = {"eq": 0, "ne": 1, "slt": 2, "sle": 3, "sgt": 4, "sge": 5, "uge": 9}
+_COMPARE_FLOATS = {"oeq": 1, "ogt": 2, "olt": 4, "ole": 5, "one": 6, "une": 13, "uno": 14}
+_COMPARE_INTEGERS = {"eq": 0, "ne": 1, "slt": 2, "sle": 3, "sgt": 4, "sge": 5, "uge": 9}
 
 
 def is_float(x: Value) -> bool:
@@ -93,10 +93,12 @@ def literals(array: Array) -> list[str]:
 
 def compare(b: Builder, predicate: str, x: Value, y: Value) -> Value:
     """x against y, an i1: predicates as MLIR spells them ("ogt" for floats, "sgt" for integers)."""
+    if predicate == "oge":
+        x, y, predicate = y, x, "ole"  # the VM's oge, so VMVX's too, is true for NaN
     if is_float(x):
-        name, number = "arith.cmpf", COMPARE_FLOATS[predicate]
+        name, number = "arith.cmpf", _COMPARE_FLOATS[predicate]
     else:
-        name, number = "arith.cmpi", COMPARE_INTEGERS[predicate]
+        name, number = "arith.cmpi", _COMPARE_INTEGERS[predicate]
     attributes = {"predicate": f"{number} : i64"}
     return b.op(name, [x, y], element="i1", attributes=attributes)
 
