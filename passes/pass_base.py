@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 from stepforge.passes import bindings
@@ -38,9 +39,14 @@ def apply(step: Pass, module: ir.Module) -> None:
     if not dataclasses.is_dataclass(step):
         raise TypeError(f"{type(step).__qualname__} must be a frozen dataclass")
     with module.context, ir.Location.unknown():
-        step.run(module)
+        _named(step, step.run, module)
         bindings.verify(module, after=step.name)
-        try:
-            step.check(module)
-        except PassError as error:
-            raise type(error)(f"{step.name}: {error}") from None
+        _named(step, step.check, module)
+
+
+def _named(step: Pass, method: Callable[[ir.Module], None], module: ir.Module) -> None:
+    """Call a method of a pass; its errors say which pass they come from."""
+    try:
+        method(module)
+    except PassError as error:
+        raise type(error)(f"{step.name}: {error}") from error

@@ -39,17 +39,21 @@ def choose_split(count: int) -> Split:
     """How to split more than `MAX_TERMS` terms; exactly, where the count has a good divisor.
 
     A power of two in both factors lets every backend vectorise; more rows than `MAX_TERMS` cost a
-    third level. Without a divisor, a multiple of eight rows leaves fewer than `MAX_TERMS` over.
+    third level. Without a divisor, rows in multiples leave fewer than `MAX_TERMS` terms over.
     """
     divisors = [c for c in range(_SHORTEST, MAX_TERMS + 1) if count % c == 0]
     if not divisors:
-        rows = count // _USUAL // 8 * 8
-        return Split(rows, _USUAL, count - rows * _USUAL)
+        columns = _USUAL
+        while columns < MAX_TERMS and count // columns > MAX_TERMS:
+            columns *= 2
+        multiple = MAX_TERMS // columns
+        rows = count // columns // multiple * multiple
+        return Split(rows, columns, count - rows * columns)
 
-    def quality(columns: int) -> tuple[bool, int, int, float]:
+    def quality(columns: int) -> tuple[int, int, int, float]:
         rows = count // columns
         distance = abs(log2(columns / _USUAL))
-        return rows <= MAX_TERMS, _twos(columns, 6), _twos(rows, 3), -distance
+        return -max(rows, MAX_TERMS), _twos(columns, 6), _twos(rows, 3), -distance
 
     columns = max(divisors, key=quality)
     return Split(count // columns, columns, 0)

@@ -1,0 +1,12 @@
+// RUN: alias-state
+// REFUSED: parameter /a: its new value is a tensor<8xf64>, it is a tensor<8xf32>
+#map = affine_map<(d0) -> (d0)>
+func.func @step(%a: tensor<8xf32> {stepforge.role = "parameter", stepforge.name = "/a", stepforge.result = 0 : index}) -> tensor<8xf64> {
+  %out = tensor.empty() : tensor<8xf64>
+  %new = linalg.generic {indexing_maps = [#map, #map], iterator_types = ["parallel"]} ins(%a : tensor<8xf32>) outs(%out : tensor<8xf64>) {
+  ^bb0(%x: f32, %o: f64):
+    %z = arith.extf %x : f32 to f64
+    linalg.yield %z : f64
+  } -> tensor<8xf64>
+  return %new : tensor<8xf64>
+}
