@@ -32,9 +32,9 @@ from stepforge.runtime.manifest import (
     Variable,
 )
 
-MAX_VARIABLES = 100_000
+MAX_VARIABLES = 50_000
 MAX_FUNCTIONS = 64
-MAX_EXPANDED = 1_000_000
+MAX_EXPANDED = 400_000
 """Arguments, results and parameter lists of all functions and groups together."""
 MAX_RUNS = 20_000
 MAX_GROUPS = 1_024

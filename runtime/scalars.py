@@ -96,17 +96,22 @@ def _sigmoid(x: float) -> float:
 
 
 def _sign(x: Scalar) -> Scalar:
-    if x == 0 or x != x:
+    if x != x:
         return x
-    return type(x)(math.copysign(1, x))
+    return type(x)(0 if x == 0 else math.copysign(1, x))
 
 
 def _maximum(a: Scalar, b: Scalar) -> Scalar:
-    return a if a != a or a >= b else b
+    if a == b:
+        # IEEE 754-2019: -0 is less than +0.
+        return b if math.copysign(1, a) < 0 else a
+    return a if a != a or a > b else b
 
 
 def _minimum(a: Scalar, b: Scalar) -> Scalar:
-    return a if a != a or a <= b else b
+    if a == b:
+        return a if math.copysign(1, a) < 0 else b
+    return a if a != a or a < b else b
 
 
 def _whole(function: Callable[[float], int]) -> Callable[[Scalar], Scalar]:

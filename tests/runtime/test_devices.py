@@ -1,0 +1,256 @@
+"""Which devices there are, and refusing an artifact whose code would not run right here."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from typing import Any
+
+import pytest
+
+from stepforge import runtime
+from stepforge.runtime import device_check, devices
+from stepforge.runtime.container import pack_artifact, read_artifact
+from stepforge.runtime.device_check import (
+    check_cpu,
+    check_gpu,
+    check_version,
+    host_architecture,
+    host_features,
+    missing_features,
+)
+from stepforge.runtime.devices import choose_device, open_device, probe, probe_all
+from stepforge.runtime.manifest import Manifest, Target
+from support import handmade, variants
+
+SHAPES = {"/w": (4,)}
+
+
+def manifest(**fields: Any) -> Manifest:
+    return dataclasses.replace(handmade.adam_manifest(SHAPES), **fields)
+
+
+# Finding devices.
+
+
+def test_local_devices_are_always_there() -> None:
+    for driver in ("local-sync", "local-task"):
+        found = probe(driver)
+        assert found.available
+        assert found.names
+        assert not found.reason
+
+
+def test_every_driver_is_reported_with_a_reason() -> None:
+    found = {a.driver: a for a in probe_all()}
+    assert list(found) == ["local-sync", "local-task", "vulkan", "cuda", "hip", "metal"]
+    for item in found.values():
+        assert item.available or item.driver in item.reason
+    assert "no such driver; metal needs macOS" in found["metal"].reason
+
+
+@pytest.mark.skipif(probe("hip").available, reason="a HIP device is here")
+def test_reason_of_a_missing_driver_is_short_and_says_what_to_install() -> None:
+    with pytest.raises(runtime.DeviceNotFoundError, match=r"libamdhip64\.so.*install ROCm") as e:
+        open_device("hip")
+    assert "[ 0]" not in str(e.value)
+
+
+def test_no_vulkan_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.iree, "available_devices", lambda _: [])
+    found = probe("vulkan")
+    assert not found.available
+    assert "lists no device; install a Vulkan 1.3 driver" in found.reason
+
+
+def test_a_device_is_opened_once() -> None:
+    assert open_device("local-sync") is open_device("local-sync")
+
+
+@pytest.mark.parametrize("spec", ["", "gpu", "vulkan2", "local"])
+def test_unknown_specs(spec: str) -> None:
+    with pytest.raises(runtime.DeviceNotFoundError, match=r"unknown driver .* expected one of"):
+        open_device(spec)
+
+
+@pytest.mark.vulkan
+def test_device_by_path() -> None:
+    listed = devices.iree.available_devices("vulkan")
+    found = open_device(f"vulkan://{listed[0]['path']}")
+    assert found.name == listed[0]["name"]
+    with pytest.raises(runtime.DeviceNotFoundError, match="cannot be opened"):
+        open_device("vulkan://GPU-00000000000000000000000000000000")
+
+
+# Choosing one.
+
+
+def test_small_states_run_on_the_calling_thread() -> None:
+    assert choose_device(manifest(), None) == "local-sync"
+    large = handmade.adam_manifest({"/w": (devices.SMALL_STATE,)})
+    assert choose_device(large, None) == "local-task"
+    assert choose_device(large, "local-sync") == "local-sync"
+
+
+def test_targets_choose_their_driver() -> None:
+    for device in ("vulkan", "cuda", "hip", "metal"):
+        target = Target("x", "x", device)
+        assert choose_device(manifest(targets=(target,)), None) == device
+
+
+@pytest.mark.parametrize(("device", "spec"), [("local", "vulkan"), ("vulkan", "local-sync")])
+def test_device_of_another_kind(device: str, spec: str) -> None:
+    target = Target("mine", "x", device)
+    message = rf"target 'mine', which runs on {device}.*got device '{spec}'"
+    with pytest.raises(runtime.DeviceMismatchError, match=message):
+        choose_device(manifest(targets=(target,)), spec)
+
+
+# Versions and CPUs.
+
+
+def test_versions() -> None:
+    check_version(manifest(iree_version="3.13.1"))
+    with pytest.raises(runtime.VersionMismatchError, match=r"compiled by IREE 3\.9\.0.*==3\.9\.0"):
+        check_version(manifest(iree_version="3.9.0"))
+
+
+def test_another_architecture() -> None:
+    here = host_architecture()
+    check_cpu(Target("cpu", "llvm-cpu", "local", here))
+    check_cpu(Target("vmvx", "vmvx", "local"))
+    message = (
+        rf"native code for sparc9, this machine is {here}; compile it with --target cpu:{here}"
+    )
+    with pytest.raises(runtime.CpuMismatchError, match=message):
+        check_cpu(Target("cpu", "llvm-cpu", "local", "sparc9"))
+
+
+def test_architectures_have_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    for spelled, name in (("AMD64", "x86_64"), ("arm64", "aarch64"), ("riscv64", "riscv64")):
+        monkeypatch.setattr(platform, "machine", lambda spelled=spelled: spelled)
+        assert host_architecture() == name
+
+
+def test_missing_features_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_check, "host_features", lambda: frozenset({"avx", "pni"}))
+    target = Target("cpu", "llvm-cpu", "local", host_architecture(), "znver4")
+    features = ("+avx", "+sse3", "+avx2", "+avx512bf16", "-fma4", "+cmov", "+prfchw")
+    with pytest.raises(runtime.CpuMismatchError, match=r"lacks: avx2, avx512bf16; compile it here"):
+        check_cpu(dataclasses.replace(target, cpu_features=features))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "here", "missing"),
+    [
+        (("+sse4.2", "+lzcnt", "+bmi"), {"sse4_2", "abm", "bmi1"}, []),
+        (("+sse4.2", "+lzcnt", "+bmi"), {"sse4.2"}, ["sse4.2", "lzcnt", "bmi"]),
+        (("+neon", "+fp-armv8", "+dotprod"), {"asimd", "fp"}, ["dotprod"]),
+        (("+unheard-of", "+64bit", "+sahf"), set(), []),
+    ],
+)
+def test_feature_names(wanted: tuple[str, ...], here: set[str], missing: list[str]) -> None:
+    assert missing_features(wanted, frozenset(here)) == missing
+
+
+def test_no_cpuinfo_refuses_nothing() -> None:
+    assert missing_features(("+avx512f",), None) == []
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="/proc/cpuinfo is Linux's")
+def test_this_machine_has_features() -> None:
+    found = host_features()
+    assert found is None or len(found) > 5
+
+
+# GPU families.
+
+
+def device(name: str) -> devices.Device:
+    return dataclasses.replace(open_device("local-sync"), driver="vulkan", name=name)
+
+
+FAMILIES = [
+    ("llvmpipe", "llvmpipe (LLVM 15.0.6, 256 bits)"),
+    ("adreno-740", "Adreno (TM) 740"),
+    ("valhall4", "Mali-G715"),
+    ("rdna3", "AMD Radeon RX 7900 XTX (RADV NAVI31)"),
+    ("gfx1100", "AMD Radeon Graphics"),
+    ("ampere", "NVIDIA GeForce RTX 3080"),
+    ("sm_86", "NVIDIA A10"),
+    ("videocore_vii", "V3D 7.1"),
+]
+
+
+@pytest.mark.parametrize(("family", "name"), FAMILIES)
+def test_families(family: str, name: str) -> None:
+    for other, device_name in FAMILIES:
+        target = Target(f"vulkan:{family}", "vulkan-spirv", "vulkan", iree_target=family)
+        same = device_name == name or {family, other} in ({"rdna3", "gfx1100"}, {"ampere", "sm_86"})
+        if same:
+            check_gpu(target, device(device_name))
+            continue
+        with pytest.raises(runtime.DeviceMismatchError, match=f"compiled for {family!r}"):
+            check_gpu(target, device(device_name))
+
+
+@pytest.mark.parametrize("family", [None, "", "vp_android_baseline_2022", "unheard-of"])
+def test_portable_code_runs_anywhere(family: str | None) -> None:
+    for _, name in FAMILIES:
+        check_gpu(Target("vulkan", "vulkan-spirv", "vulkan", iree_target=family), device(name))
+
+
+# The self-test.
+
+
+def self_testing(text: str, target: str) -> runtime.Artifact:
+    parameters = handmade.parameters_of(SHAPES)
+    function = handmade.function_of(parameters, parameters, (handmade.RATE,))
+    made = handmade.manifest_of(
+        (*parameters, *handmade.HOST_VARIABLES), (function,), formula="sgd", target=target
+    )
+    tested = dataclasses.replace(made.targets[0], self_test=True)
+    made = dataclasses.replace(made, targets=(tested,))
+    sources = handmade.sgd_text(SHAPES, "f32") + text
+    vmfb = handmade.compiled(sources, handmade.BACKENDS[target])
+    return read_artifact(pack_artifact(vmfb, made, handmade.GRAPH))
+
+
+@pytest.mark.compiler
+def test_self_test_passes(place: Any) -> None:
+    with self_testing(handmade.SELF_TEST, place.target).load(device=place.device) as step:
+        assert step.functions == ("step",)
+
+
+WRONG_MAP = handmade.SELF_TEST.replace("dense<2.0>", "dense<2.5>")
+WRONG_SUM = handmade.SELF_TEST.replace("return %b, %s", "return %b, %zero")
+
+
+@pytest.mark.compiler
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (WRONG_MAP, r"40\d\d of 4096 elements are wrong"),
+        (WRONG_SUM, r"0 of 4096 elements are wrong, a sum is 0\.0 and should be 3628\.0"),
+    ],
+)
+def test_wrong_numbers_are_refused(text: str, message: str) -> None:
+    with pytest.raises(runtime.DeviceMismatchError, match=message):
+        self_testing(text, "cpu").load()
+
+
+@pytest.mark.compiler
+def test_load_checks_before_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = handmade.sgd(SHAPES)
+
+    def refuse(_: str) -> None:
+        pytest.fail("a device was opened")
+
+    monkeypatch.setattr("stepforge.runtime.loading.open_device", refuse)
+    foreign = Target("cpu:sparc9", "llvm-cpu", "local", "sparc9")
+    with pytest.raises(runtime.CpuMismatchError):
+        variants.with_manifest(artifact, targets=(foreign,)).load()
+    with pytest.raises(runtime.VersionMismatchError):
+        variants.with_manifest(artifact, iree_version="2.0.0").load()
+    with pytest.raises(runtime.DeviceMismatchError):
+        artifact.load(device="vulkan")
