@@ -245,7 +245,8 @@ def statistics_with(push_words: int) -> Statistics:
 
 
 def test_diagnostics_are_split_into_place_and_message() -> None:
-    text = 'optimizer.py:12:3: op is illegal\n\n-:3:3: called from\n\n-:4:1: see current operation: "x"'
+    stack = "-:3:3: called from\n\n-:4:1: see current operation: "
+    text = f"optimizer.py:12:3: op is illegal\n\n{stack}"
     diagnostic = parse_diagnostic("error", text)
     assert (diagnostic.location, diagnostic.message) == ("optimizer.py:12", "op is illegal")
     assert str(diagnostic) == "optimizer.py:12: error: op is illegal"
