@@ -98,6 +98,11 @@ class Place:
     wide_target: str = ""
     """A target of the same device that takes the refused dtypes, if there is one."""
 
+    @property
+    def is_ieee(self) -> bool:
+        """Overflow happens where the formula is written to: Vulkan may multiply in any order."""
+        return self.bars != "vulkan"
+
     def target_for(self, dtype: str) -> str:
         """What to compile for with variables of `dtype`; empty where it is refused."""
         return self.wide_target if dtype in self.refuses else self.target

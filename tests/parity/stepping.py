@@ -1,7 +1,6 @@
 """Compile the rows of the table once each, and put artifacts into states that oracles can judge."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,20 @@ from oracles.inputs import State
 from oracles.settings import SLOT_SUFFIXES, Settings
 from stepforge import frontend, runtime
 
-from .cases import Place, Row
+from .cases import ROWS, Place, Row
 
 Array = NDArray[Any]
 
-# Sizes that fill no vector and no workgroup evenly; a step takes 16,386 tuples at once.
-SHAPES: Mapping[str, tuple[int, ...]] = {"dense/kernel": (127, 129), "bias": (3,)}
+# A size that fills no vector and no workgroup evenly, and one smaller than any; a step takes
+# 16,516 tuples at once. Both are even: see test_an_odd_number_of_bfloat16.
+SHAPES: Mapping[str, tuple[int, ...]] = {"dense/kernel": (127, 130), "bias": (6,)}
 COUNT = sum(int(np.prod(shape)) for shape in SHAPES.values())
 
 HALF_DTYPES: Mapping[str, np.dtype] = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
-SLOT_SCOPE = "AdamOptimizer"
-COUNTERS = ("/global_step", f"/{SLOT_SCOPE}/step", "/optimizers/cosine_schedule/global_step")
+SCHEDULE_COUNTER = "/optimizers/cosine_schedule/global_step"
 
 
 def numpy_dtype(name: str) -> np.dtype:
@@ -35,7 +34,7 @@ def numpy_dtype(name: str) -> np.dtype:
 
 
 def optimizer_of(row: Row) -> frontend.Optimizer:
-    """The row's optimizer; its other settings are in the Context."""
+    """The row's optimizer, set up by Context parameters; its scope is the setting's name."""
     classes = {
         "sgd": frontend.StochasticGradientDescent,
         "adam": frontend.Adam,
@@ -43,72 +42,93 @@ def optimizer_of(row: Row) -> frontend.Optimizer:
         "adamax": frontend.Adamax,
         "rmsprop": frontend.RMSProp,
     }
-    return classes[row.optimizer](**row.setting.keywords)
-
-
-def compile_row(row: Row, target: str, folder: Path) -> Path:
-    """The artifact of a row for a target."""
     context = frontend.Context()
     context.set_params(row.setting.params)
-    parameters = {
-        name: {"shape": shape, "dtype": row.setting.dtype} for name, shape in SHAPES.items()
-    }
-    path = folder / f"{row.name}.{target.replace(':', '-')}.vmfb"
-    frontend.compile_optimizer(
-        optimizer_of(row), parameters, target=target, context=context, output=path
-    )
-    return path
+    keywords = {**row.setting.keywords, "scope": row.setting.name}
+    return classes[row.optimizer].from_context(context, **keywords)
+
+
+def compile_rows(rows: Sequence[Row], target: str, path: Path | None = None) -> Any:
+    """One artifact with an entry point for each row, all over parameters of the same dtype.
+
+    Most of the time of a small compilation is fixed: together they take half as long.
+    """
+    entries = {row.setting.name: optimizer_of(row) for row in rows}
+    (dtype,) = {row.setting.dtype for row in rows}
+    parameters = {name: {"shape": shape, "dtype": dtype} for name, shape in SHAPES.items()}
+    return frontend.compile_optimizer(entries, parameters, target=target, output=path)
 
 
 class Artifacts:
-    """Compiles each (row, target) once a session."""
+    """Compiles and loads once a session what rows of the same optimizer and dtype share."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._paths: dict[tuple[str, str], Path] = {}
+        self._paths: dict[tuple[str, str, str], Path] = {}
+        self._steps: dict[tuple[Path, str], runtime.CompiledStep] = {}
 
     def path(self, row: Row, target: str) -> Path:
-        key = row.name, target
+        """The artifact of the row, and of its neighbours, for a target."""
+        dtype = row.setting.dtype
+        key = row.optimizer, dtype, target
         if key not in self._paths:
-            self._paths[key] = compile_row(row, target, self._folder)
+            shared = [r for r in ROWS if (r.optimizer, r.setting.dtype) == key[:2]]
+            path = self._folder / f"{row.optimizer}.{dtype}.{target.replace(':', '-')}.vmfb"
+            compile_rows(shared, target, path)
+            self._paths[key] = path
         return self._paths[key]
 
-    @contextmanager
-    def stepper(self, row: Row, place: Place) -> Iterator["Stepper"]:
-        """The row's artifact loaded at a place, not initialized yet."""
-        path = self.path(row, place.target_for(row.setting.dtype))
-        with runtime.load(path, device=place.device) as step:
-            yield Stepper(row.oracle, numpy_dtype(row.setting.dtype), step)
+    def stepper(self, row: Row, place: Place) -> "Stepper":
+        """The row's entry point, loaded at a place."""
+        key = self.path(row, place.target_for(row.setting.dtype)), place.device
+        if key not in self._steps:
+            self._steps[key] = runtime.load(key[0], device=place.device)
+        return Stepper(row, self._steps[key])
+
+    def close(self) -> None:
+        for step in self._steps.values():
+            step.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Stepper:
-    """A loaded artifact whose variables are one long vector to the outside."""
+    """One row's entry point, whose variables are one long vector to the outside."""
 
-    settings: Settings
-    dtype: np.dtype
-    """Of parameters and gradients."""
+    row: Row
     step: runtime.CompiledStep
+
+    @property
+    def settings(self) -> Settings:
+        return self.row.oracle
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of parameters and gradients."""
+        return numpy_dtype(self.row.setting.dtype)
+
+    def start(self, parameter: Array) -> None:
+        """Begin anew with these parameters; slots and counters are 0."""
+        self.step.initialize(split(parameter.astype(self.dtype)))
 
     def put(self, state: Mapping[str, Array], t: int) -> None:
         """Make `state` the one before step `t`."""
-        self.step.initialize(split(state["parameter"].astype(self.dtype)))
+        self.start(state["parameter"])
         for slot in self.settings.slots:
             for name, values in split(state[slot]).items():
-                self.step.variables[slot_path(name, slot)] = values
-        for path in COUNTERS:
+                self.step.variables[self._path(name, slot)] = values
+        for path in ("/global_step", f"/{self.row.setting.name}/step", SCHEDULE_COUNTER):
             if path in self.step.variables:
                 self.step.variables[path] = t - 1
 
     def take(self, gradient: Array) -> None:
         """One step."""
-        self.step.step(split(gradient.astype(self.dtype)))
+        self.step.step(split(gradient.astype(self.dtype)), function=self.row.setting.name)
 
     def get(self) -> dict[str, Array]:
         """The state now."""
         state = {"parameter": join({name: self.step.parameters[name] for name in SHAPES})}
         for slot in self.settings.slots:
-            paths = {name: slot_path(name, slot) for name in SHAPES}
+            paths = {name: self._path(name, slot) for name in SHAPES}
             state[slot] = join({name: self.step.variables[path] for name, path in paths.items()})
         return state
 
@@ -118,9 +138,8 @@ class Stepper:
         self.take(drawn.gradient)
         return self.get()
 
-
-def slot_path(name: str, slot: str) -> str:
-    return f"/{SLOT_SCOPE}/{name}{SLOT_SUFFIXES[slot]}"
+    def _path(self, name: str, slot: str) -> str:
+        return f"/{self.row.setting.name}/{name}{SLOT_SUFFIXES[slot]}"
 
 
 def split(values: Array) -> dict[str, Array]:

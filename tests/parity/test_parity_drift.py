@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oracles import comparator, formulas, inputs
 
 from .cases import Place, Row, cells
-from .stepping import COUNT, SHAPES, Artifacts, numpy_dtype, split
+from .stepping import COUNT, SHAPES, Artifacts, numpy_dtype
 
 pytestmark = pytest.mark.compiler
 
@@ -99,12 +99,11 @@ SLOW = pytest.mark.slow
 def test_a_thousand_steps_drift_no_further_than_numpy(
     row: Row, place: Place, artifacts: Artifacts
 ) -> None:
-    with artifacts.stepper(row, place) as stepper:
-        step = stepper.step
-        step.initialize(split(vector(start(row)).astype(stepper.dtype)))
-        for t in range(1, STEPS + 1):
-            step.step(split(vector(gradients(row, t)).astype(stepper.dtype)))
-        actual = stepper.get()["parameter"].astype(np.float64)
+    stepper = artifacts.stepper(row, place)
+    stepper.start(vector(start(row)))
+    for t in range(1, STEPS + 1):
+        stepper.take(vector(gradients(row, t)))
+    actual = stepper.get()["parameter"].astype(np.float64)
     expected = course(row)
     assert (actual == vector([actual[:PATTERN], actual[-small_size() :]])).all(), "tiles differ"
     exact = vector(expected.exact)
