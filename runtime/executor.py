@@ -19,7 +19,7 @@ from stepforge.runtime.devices import Device, open_device
 from stepforge.runtime.errors import DeviceMismatchError, UnknownNameError
 from stepforge.runtime.names import nearest
 
-Value = Array | Tensor | float | int
+Value = Array | Tensor | float | int | np.number[Any]
 
 
 class Timeline:

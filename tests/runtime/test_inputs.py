@@ -224,7 +224,9 @@ def test_half_precision(dtype: str) -> None:
         step.initialize({"w": values})
         step.learning_rate = 0.5
         step.step({"w": np.ones(5, kind)})
-        np.testing.assert_array_equal(step.parameters["w"], values - kind.type(0.5))
+        np.testing.assert_array_equal(
+            step.parameters["w"], (values.astype(np.float64) - 0.5).astype(kind)
+        )
         with pytest.raises(runtime.GradientError, match=rf"expected dtype {dtype}, got float32"):
             step.step({"w": np.ones(5, np.float32)})
 
