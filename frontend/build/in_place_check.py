@@ -8,6 +8,7 @@ agree bit for bit, and the in-place build must have left each new state in its a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,7 @@ def _check_function(
         scalars = evaluate_scalars(function, hosts)
         hosts = scalars.next_values
         expected = plain.call(function.name, [*arrays, *scalars.arguments])
-        got = in_place.call(function.name, [*kept, *scalars.arguments], keep=True)
+        got = list[Any](in_place.call(function.name, [*kept, *scalars.arguments], keep=True))
         for position, argument in enumerate(tensors):
             if argument.result is not None:
                 # Read from the argument: a new state that went elsewhere leaves the old one there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from stepforge.frontend.dtypes import DType, as_dtype
 from stepforge.frontend.errors import ParameterError
@@ -56,9 +56,9 @@ def _shape_and_dtype(name: str, value: Any) -> tuple[tuple[int, ...], DType]:
     if isinstance(value, str):
         return _parse_text(name, value)
     if isinstance(value, Mapping):
-        return _parse_mapping(name, value)
+        return _parse_mapping(name, cast("Mapping[str, Any]", value))
     if isinstance(value, (tuple, list)):
-        return _parse_sequence(name, value)  # pyright: ignore[reportUnknownArgumentType]
+        return _parse_sequence(name, cast("Sequence[Any]", value))
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
         raise ParameterError(
             f"a parameter is an array, a shape, or a spec such as '64x32xf32': {name!r} is a "
@@ -94,7 +94,7 @@ def _parse_mapping(name: str, value: Mapping[str, Any]) -> tuple[tuple[int, ...]
             "a parameter spec has the keys shape (a list of integers) and dtype (default float32): "
             f"{name!r} has {dict(value)!r}"
         )
-    dims: Sequence[Any] = shape  # pyright: ignore[reportUnknownVariableType]
+    dims = cast("Sequence[Any]", shape)
     if not all(isinstance(item, int) and not isinstance(item, bool) for item in dims):
         raise ParameterError(f"dimensions are integers: {name!r} has shape {list(dims)!r}")
     return tuple(dims), as_dtype(value.get("dtype", "float32"))
