@@ -1,7 +1,6 @@
 """The processors that LLVM knows in IREE 3.13, per architecture.
 
-IREE takes an unknown name for the generic processor without an error, or (riscv64) ends the
-process, so names are checked here first. `tests/passes/test_iree_traps.py` compares the lists.
+An unknown name makes LLVM end the process (x86_64, riscv64), so names are checked here first. `tests/passes/test_iree_traps.py` compares the lists.
 """
 
 from __future__ import annotations
