@@ -1,6 +1,7 @@
 """The processors that LLVM knows in IREE 3.13, per architecture.
 
-An unknown name makes LLVM end the process (x86_64, riscv64), so names are checked here first. `tests/passes/test_iree_traps.py` compares the lists.
+An unknown name makes LLVM end the process (x86_64, riscv64), so names are checked here first.
+`tests/passes/test_iree_traps.py` compares the lists.
 """
 
 from __future__ import annotations
