@@ -23,7 +23,8 @@ from stepforge.frontend.scalars import host_scalars
 from stepforge.tools.error_rules import PROPAGATION, TINY, Array
 
 # Half a unit in the last place, relative: the error of one correctly rounded operation.
-ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+# float64 counts twice: the evaluator rounds as much as the device does.
+ROUNDOFF = {"float64": 2.0**-52, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 # They round nothing.
 EXACT = frozenset((
     "input", "neg", "abs", "sign", "floor", "ceil", "round", "maximum", "minimum", "where", "iota",

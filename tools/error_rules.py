@@ -20,6 +20,7 @@ Rule = Callable[[Sequence[Array], Sequence[Array], Array, Mapping[str, Any]], Ar
 
 # A step of rounding below this is one of flushed denormals.
 TINY = 2.0**-126
+LARGE = 2.0**127
 
 
 def _largest(
@@ -93,6 +94,13 @@ def _any_doubt(
     x: Sequence[Array], e: Sequence[Array], result: Array, attributes: Mapping[str, Any]
 ) -> Array:
     return np.where(np.add.reduce(np.broadcast_arrays(*e)) > 0, 1.0, 0.0)
+
+
+def _finiteness(
+    x: Sequence[Array], e: Sequence[Array], result: Array, attributes: Mapping[str, Any]
+) -> Array:
+    """In doubt next to the largest float32, where rounding decides."""
+    return np.where((e[0] > 0) & (np.abs(x[0]) + e[0] > LARGE) & np.isfinite(x[0]), 1.0, 0.0)
 
 
 def _comparison(
@@ -169,7 +177,7 @@ PROPAGATION: Mapping[str, Rule] = {
     "floor": _stepped(np.floor),
     "ceil": _stepped(np.ceil),
     "round": _stepped(np.rint),
-    "is_finite": _any_doubt,
+    "is_finite": _finiteness,
     **dict.fromkeys(("less", "less_equal", "greater", "greater_equal"), _comparison),
     **dict.fromkeys(("equal", "not_equal"), _comparison),
     **dict.fromkeys(("logical_and", "logical_or", "logical_xor", "logical_not"), _any_doubt),

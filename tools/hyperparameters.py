@@ -39,6 +39,8 @@ def describe(name: str, settings: Mapping[str, Any], settable: Sequence[str]) ->
     for key in map(canonical_name, settable):
         default = defaults.get(key, KNOWN_HYPERPARAMETERS[key].default)
         value = values.get(key, default)
+        if value is None:
+            raise ToolError(f"{name} has no {key}; it has {', '.join(sorted(defaults))}")
         context.set_param(key, Settable(value))
     return Described(by_name(context, name), context)
 

@@ -15,9 +15,9 @@ from stepforge.runtime.device_check import (
     host_features,
     missing_features,
 )
-from stepforge.runtime.devices import DRIVERS, Availability, open_device, probe_all
+from stepforge.runtime.devices import DRIVERS, Availability, open_device, probe, probe_all
 from stepforge.runtime.errors import DeviceMismatchError
-from stepforge.tools.errors import COMPILER_HINT
+from stepforge.tools.errors import COMPILER_HINT, DeviceFailedError
 
 if TYPE_CHECKING:
     from stepforge.passes.targets import Target, TargetRow
@@ -89,6 +89,17 @@ def one_line(reason: str) -> str:
     """The first and the last part of a driver's reason: what failed, and what to do."""
     parts = [part.strip() for part in reason.replace("\n", ";").split(";") if part.strip()]
     return "; ".join(dict.fromkeys((parts[0].split(": Error")[0], parts[-1])))
+
+
+def devices_for(found: manifest.Manifest) -> tuple[str, ...]:
+    """The devices here that can run an artifact. Raises DeviceFailedError if there is none."""
+    target = found.targets[0]
+    drivers = [probe(driver) for driver in DRIVERS[target.device]]
+    names = tuple(driver.driver for driver in drivers if driver.available)
+    if not names:
+        reasons = "; ".join(one_line(driver.reason) for driver in drivers)
+        raise DeviceFailedError(f"no device here can run {target.name}: {reasons}")
+    return names
 
 
 def target_facts() -> tuple[TargetFacts, ...]:

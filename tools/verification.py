@@ -13,9 +13,12 @@ from stepforge.runtime.container import Artifact
 from stepforge.runtime.loading import load
 from stepforge.runtime.manifest import Argument, Variable
 from stepforge.runtime.step import CompiledStep
-from stepforge.tools.bounds import ROUNDOFF, Bounded
+from stepforge.tools.bounds import Bounded
 from stepforge.tools.error_rules import TINY, Array
 from stepforge.tools.reference import Reference, reference
+
+# One unit in the last place, relative; whole numbers count as they are.
+UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,7 @@ def _deviation(
         off = np.where(same, 0.0, np.where(np.isnan(off), np.inf, off))
         of_bound = np.where(off == 0, 0.0, off / bounded.error)
         size = np.maximum(np.abs(before.astype(np.float64)), np.abs(bounded.value))
-        unit = 2 * ROUNDOFF.get(variable.dtype, 0.5) * np.maximum(size, TINY)
+        unit = UNIT.get(variable.dtype, 1.0) * np.maximum(size, TINY)
         ulp = np.where(off == 0, 0.0, off / unit)
     index = int(np.argmax(of_bound))
     return Deviation(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from stepforge.runtime.container import read_artifact
-from stepforge.runtime.devices import DRIVERS, probe
-from stepforge.runtime.manifest import Manifest
-from stepforge.tools.errors import CheckFailedError, DeviceFailedError
-from stepforge.tools.machine import one_line
+from stepforge.tools.errors import CheckFailedError
+from stepforge.tools.machine import devices_for
 from stepforge.tools.verb import Verb, json_option, print_json, progress, table
 from stepforge.tools.verification import Verdict, verify
 
@@ -41,7 +38,7 @@ def verify_command(
     """
     artifact = read_artifact(file)
     verdicts: list[Verdict] = []
-    for device in devices or _devices(artifact.manifest):
+    for device in devices or devices_for(artifact.manifest):
         progress(f"{steps} steps on {device}")
         verdicts.append(verify(artifact, device, steps=steps, seed=seed, function=function))
         progress("")
@@ -54,18 +51,9 @@ def verify_command(
         raise CheckFailedError(f"{file} is further off than rounding explains: {', '.join(failed)}")
 
 
-def _devices(manifest: Manifest) -> Sequence[str]:
-    found = [probe(driver) for driver in DRIVERS[manifest.targets[0].device]]
-    names = [driver.driver for driver in found if driver.available]
-    if not names:
-        reasons = "; ".join(one_line(driver.reason) for driver in found)
-        raise DeviceFailedError(f"no device here can run {manifest.targets[0].name}: {reasons}")
-    return names
-
-
 def _text(file: Path, verdict: Verdict) -> str:
     rows = [
-        (x.kind, str(x.elements), f"{x.ulp:.2f}", f"{x.of_bound:.0%}", x.worst)
+        (x.kind, str(x.elements), f"{x.ulp:.2f}", f"{x.of_bound:.1%}", x.worst)
         for x in verdict.deviations
     ]
     headings = ("state", "elements", "ULP", "of its bound", "worst element")

@@ -1,0 +1,118 @@
+"""Step times, measured so that contenders see the same moments of a noisy machine."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stepforge.frontend import as_dtype
+from stepforge.runtime.container import Artifact
+from stepforge.runtime.loading import load
+from stepforge.runtime.manifest import Manifest
+
+# A sample is at least so long that the clock and the loop do not show in it.
+SAMPLE_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """`step()` takes one step; gradients are where it reads them."""
+
+    name: str
+    step: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds for one step: median, and the fastest and slowest sample."""
+
+    name: str
+    elements: int
+    median: float
+    fastest: float
+    slowest: float
+
+
+def measure(contenders: Sequence[Contender], elements: int, rounds: int) -> tuple[Timing, ...]:
+    """Interleaved: each round takes one sample of each contender, in turn."""
+    loops = {contender.name: _loops(contender) for contender in contenders}
+    samples: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for _ in range(rounds):
+        for contender in contenders:
+            count = loops[contender.name]
+            samples[contender.name].append(_time(contender, count) / count)
+    return tuple(
+        Timing(
+            name=name,
+            elements=elements,
+            median=statistics.median(found),
+            fastest=min(found),
+            slowest=max(found),
+        )
+        for name, found in samples.items()
+    )
+
+
+def _loops(contender: Contender) -> int:
+    """How many steps fill a sample; trying warms up too."""
+    count = 1
+    while (elapsed := _time(contender, count)) < SAMPLE_SECONDS:
+        count = max(2 * count, int(count * SAMPLE_SECONDS / max(elapsed, 1e-9)))
+    return count
+
+
+def _time(contender: Contender, count: int) -> float:
+    step = contender.step
+    start = time.perf_counter()
+    for _ in range(count):
+        step()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def on_devices(artifact: Artifact, devices: Sequence[str]) -> Generator[list[Contender]]:
+    """One contender for each device, with seeded parameters and gradients in place."""
+    with ExitStack() as stack:
+        found: list[Contender] = []
+        for device in devices:
+            optimizer = stack.enter_context(load(artifact, device=device))
+            optimizer.initialize(random_parameters(artifact.manifest))
+            for name, values in random_parameters(artifact.manifest).items():
+                optimizer.gradients[name][...] = values
+            found.append(Contender(device, optimizer.step))
+        yield found
+
+
+def random_parameters(manifest: Manifest) -> Mapping[str, Any]:
+    generator = np.random.default_rng(0)
+    return {
+        variable.name: generator.standard_normal(variable.shape, np.float32).astype(
+            as_dtype(variable.dtype).numpy
+        )
+        for variable in manifest.variables
+        if variable.role == "parameter"
+    }
+
+
+def has_torch() -> bool:
+    return importlib.util.find_spec("torch") is not None
+
+
+def torch_adamw(manifest: Manifest) -> Contender:
+    """torch's fused AdamW over the same parameters, on the CPU with torch's own threads."""
+    torch: Any = importlib.import_module("torch")
+    parameters: list[Any] = []
+    for value in random_parameters(manifest).values():
+        parameter = torch.nn.Parameter(torch.from_numpy(value.astype(np.float32)))
+        parameter.grad = torch.from_numpy(value.astype(np.float32))
+        parameters.append(parameter)
+    optimizer = torch.optim.AdamW(parameters, fused=True)
+    return Contender(f"torch {torch.__version__} fused AdamW", optimizer.step)
