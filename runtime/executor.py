@@ -25,13 +25,14 @@ Value = Array | Tensor | float | int | np.number[Any]
 class Timeline:
     """The order of the calls on one module; not for two threads at once."""
 
-    __slots__ = ("_semaphore", "signal", "value", "wait")
+    __slots__ = ("_semaphore", "refs", "signal", "value", "wait")
 
     def __init__(self, device: Device) -> None:
         self._semaphore = device.hal.create_semaphore(0)
         self.value = 0
         self.wait = iree.HalFence.create_at(self._semaphore, 0)
         self.signal = iree.HalFence(1)
+        self.refs = (self.wait.ref, self.signal.ref)
 
     def advance(self) -> None:
         """Move the signal fence on; inserting a semaphore again raises its value in place."""
@@ -109,12 +110,9 @@ class Module:
         if not function.fenced:
             self._context.invoke(function.handle, arguments, results)
             return
-        timeline = self.timeline
-        arguments.push_ref(timeline.wait.ref)
-        arguments.push_ref(timeline.signal.ref)
-        timeline.advance()
-        self._context.invoke(function.handle, arguments, results)
-        timeline.signal.wait()
+        for ref in self.timeline.refs:
+            arguments.push_ref(ref)
+        self.submit(function, arguments, results)
 
     def submit(
         self, function: Function, arguments: iree.VmVariantList, results: iree.VmVariantList
@@ -173,7 +171,16 @@ def load_vm(vmfb: bytes, device: Device) -> tuple[iree.VmModule, iree.VmContext]
 class Call:
     """One function with its tensors bound: everything that can be made ahead is."""
 
-    __slots__ = ("_constant", "_function", "_integers", "_module", "_refs", "_size", "results")
+    __slots__ = (
+        "_constant",
+        "_fences",
+        "_function",
+        "_integers",
+        "_module",
+        "_refs",
+        "_size",
+        "results",
+    )
 
     def __init__(
         self, module: Module, function: str, tensors: Sequence[Tensor], integers: Sequence[bool]
@@ -183,6 +190,7 @@ class Call:
         self._function = module.function(function)
         # The views' owners live in the caller's tensors; a list of references keeps views alive.
         self._refs = [tensor.view.ref for tensor in tensors]
+        self._fences = module.timeline.refs if self._function.fenced else ()
         self._integers = tuple(integers)
         self._size = len(self._refs) + len(self._integers) + 2
         self.results = iree.VmVariantList(self._size)
@@ -208,8 +216,6 @@ class Call:
                 arguments.push_int(value)
             else:
                 arguments.push_float(value)
-        if self._function.fenced:
-            timeline = self._module.timeline
-            push(timeline.wait.ref)
-            push(timeline.signal.ref)
+        for ref in self._fences:
+            push(ref)
         return arguments

@@ -46,6 +46,8 @@ class CompiledStep:
         self._lock = Lock()
         self._pid = os.getpid()
         self._module = module
+        # A device with threads of its own does not survive a fork.
+        self._threaded = module.device.driver != "local-sync"
         self._state = State(manifest.variables, module.memory)
         functions = tuple(f for f in manifest.functions if f.name != "self_test")
         inputs = shared_inputs(functions, module.memory)
@@ -157,7 +159,7 @@ class CompiledStep:
         """
         entry = self._default if function is None else self._entries.get(function)
         with self._lock:
-            if self._problem is not None or os.getpid() != self._pid:
+            if self._problem is not None or (self._threaded and os.getpid() != self._pid):
                 self._check_usable()
             if entry is None:
                 self._refuse_function(function)
@@ -307,7 +309,7 @@ class CompiledStep:
     def _check_open(self) -> None:
         if self._closed:
             self._check_usable()
-        if os.getpid() != self._pid and self._module.device.driver != "local-sync":
+        if self._threaded and os.getpid() != self._pid:
             raise ForkedProcessError(
                 f"device {self.device!r} was opened by the process that forked this one and does "
                 "not work here; load the artifact after the fork, or start processes by spawn"

@@ -189,9 +189,14 @@ def nonfinite_text(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return f"{head}, {types}) {{\n{listed}\n{body}{tail}\n}}"
 
 
-@cache
 def compiled(text: str, backend: Backend) -> bytes:
-    return compile_text(text, dataclasses.replace(backend, flags=backend.flags + FLAGS))
+    """The module of a text, compiled once per process with fences."""
+    return _compiled(text, backend.flags + FLAGS)
+
+
+@cache
+def _compiled(text: str, flags: tuple[str, ...]) -> bytes:
+    return compile_text(text, Backend("handmade", "", flags))
 
 
 def counting(dtype: str = "float32", *counters: str) -> ScalarProgram:
