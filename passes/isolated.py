@@ -1,7 +1,7 @@
 """A compilation in a process of its own, with a time limit: what breaks there breaks alone.
 
 A fatal error of LLVM ends the process it happens in. The request and the answer are files in a
-temporary folder; `python -m stepforge.passes.isolated FOLDER` is the other side.
+temporary folder; `isolated_worker` is the other side.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from stepforge.passes import errors
-from stepforge.passes.build import Build, Compiled, TargetInfo, build_all
+from stepforge.passes.build import Build, Compiled, TargetInfo
 from stepforge.passes.errors import CompileError, Diagnostic, PassError
 from stepforge.passes.statistics import FunctionStatistics, Statistics
-from stepforge.passes.targets import parse_target
 
-_CHILD = "stepforge.passes.isolated"
-_MODULE, _REQUEST, _ANSWER = "module.mlir", "request.json", "answer.json"
+_WORKER = "stepforge.passes.isolated_worker"
+MODULE, REQUEST, ANSWER = "module.mlir", "request.json", "answer.json"
 
 
 def build_isolated(
@@ -36,12 +34,12 @@ def build_isolated(
     """As `build_all`, elsewhere. Raises `CompileError` also where the compiler dies or is late."""
     with tempfile.TemporaryDirectory(prefix="stepforge-") as name:
         folder = Path(name)
-        (folder / _MODULE).write_text(text, encoding="utf-8")
+        (folder / MODULE).write_text(text, encoding="utf-8")
         dump = None if dump_ir is None else str(dump_ir.absolute())
         request = {"target": target, "builds": list(builds), "dump_ir": dump}
-        (folder / _REQUEST).write_text(json.dumps(request), encoding="utf-8")
+        (folder / REQUEST).write_text(json.dumps(request), encoding="utf-8")
         # -P: a module of the working directory must not stand in for one of the library.
-        command = [sys.executable, "-P", "-m", _CHILD, str(folder)]
+        command = [sys.executable, "-P", "-m", _WORKER, str(folder)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -49,7 +47,7 @@ def build_isolated(
                 f"compiling for target {target} took longer than {timeout:g} seconds and was "
                 "stopped; raise the limit, or compile fewer tensors at once"
             ) from None
-        answer = folder / _ANSWER
+        answer = folder / ANSWER
         if done.returncode != 0 or not answer.exists():
             raise CompileError(_death(target, done.returncode, done.stderr), log=done.stderr)
         return _read_answer(folder, json.loads(answer.read_text(encoding="utf-8")))
@@ -103,36 +101,3 @@ def _read_compiled(row: dict[str, Any], vmfb: bytes) -> Compiled:
 
 def _diagnostics(rows: Sequence[dict[str, Any]]) -> tuple[Diagnostic, ...]:
     return tuple(Diagnostic(**row) for row in rows)
-
-
-def _answer(folder: Path) -> dict[str, Any]:
-    request = json.loads((folder / _REQUEST).read_text(encoding="utf-8"))
-    text = (folder / _MODULE).read_text(encoding="utf-8")
-    dump = None if request["dump_ir"] is None else Path(request["dump_ir"])
-    try:
-        made = build_all(text, parse_target(request["target"]), request["builds"], dump)
-    except PassError as error:
-        row: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
-        if isinstance(error, CompileError):
-            row |= {"diagnostics": [asdict(d) for d in error.diagnostics], "log": error.log}
-        return {"error": row}
-    rows = list[dict[str, Any]]()
-    for index, compiled in enumerate(made):
-        (folder / f"{index}.vmfb").write_bytes(compiled.vmfb)
-        rows.append(
-            {
-                "statistics": asdict(compiled.statistics),
-                "info": compiled.info,
-                "warnings": [asdict(warning) for warning in compiled.warnings],
-            }
-        )
-    return {"builds": rows}
-
-
-def main(folder: Path) -> None:
-    answer = json.dumps(_answer(folder))
-    (folder / _ANSWER).write_text(answer, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

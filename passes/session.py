@@ -8,8 +8,10 @@ ends the process: `stepforge.passes.isolated` runs a compilation in a process of
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import functools
 import os
 import re
 import tempfile
@@ -78,19 +80,31 @@ def backends() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def open_session(flags: Sequence[str]) -> Generator[Session]:
-    """A session with `COMMON_FLAGS` and `flags`; modules live in its `context`."""
+    """A session with `COMMON_FLAGS` and `flags`; modules live in its `context`.
+
+    The others wait: IREE reports to all who listen to one context, and on one stderr.
+    """
+    with _LOCK:
+        yield _session(tuple(flags))
+
+
+# The bindings never free the context of a session (3 MB), so there is one per set of flags.
+@functools.cache
+def _session(flags: tuple[str, ...]) -> Session:
     session = Session()
     try:
         session.set_flags(*COMMON_FLAGS, *flags)
-        # A session loads dialects when it parses them; operations that passes make need them too.
-        session.context.load_all_available_dialects()
-        # IREE takes operations it does not know, and then crashes on some.
-        session.context.allow_unregistered_dialects = False
-        yield session
     except ValueError as error:
         raise CompileError(f"IREE does not take the flags of the target: {error}") from None
-    finally:
-        session.close()
+    # A session loads dialects when it parses them; operations that passes make need them too.
+    session.context.load_all_available_dialects()
+    # IREE takes operations it does not know, and then crashes on some.
+    session.context.allow_unregistered_dialects = False
+    return session
+
+
+# While the library that they belong to is still there.
+atexit.register(_session.cache_clear)
 
 
 class Lowering:
@@ -151,7 +165,7 @@ class Lowering:
 
     @contextlib.contextmanager
     def _captured_log(self) -> Generator[None]:
-        with _LOCK, tempfile.TemporaryFile() as file:
+        with tempfile.TemporaryFile() as file:
             saved = os.dup(2)
             os.dup2(file.fileno(), 2)
             try:

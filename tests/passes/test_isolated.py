@@ -60,7 +60,7 @@ def test_a_crash_is_an_error_with_the_last_words(
 ) -> None:
     (tmp_path / "crashing.py").write_text(CRASH)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(isolated, "_CHILD", "crashing")
+    monkeypatch.setattr(isolated, "_WORKER", "crashing")
     with pytest.raises(CompileError) as caught:
         compile_module(SMALL, "cpu:x86_64", isolate=True)
     assert "ended by SIGABRT" in str(caught.value)
