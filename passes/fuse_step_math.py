@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings, clusters, rewriting, scalar_math
-from stepforge.passes.bindings import func, ir
+from stepforge.passes import bindings, clusters, copies, rewriting, scalar_math
+from stepforge.passes.bindings import arith, func, ir
 from stepforge.passes.clusters import Cluster
 from stepforge.passes.errors import PassError, UnsupportedUpdateError
 from stepforge.passes.pass_base import Pass
@@ -20,22 +20,34 @@ MAX_SCALAR_WORDS = 16
 
 def fuse(function: func.FuncOp) -> None:
     """Replace every element-wise operation of a function by one generic per cluster."""
+    _mark_moves(function)
     block = bindings.body(function)
     ops = bindings.operations(block)
     position = {result: index for index, op in enumerate(ops) for result in op.results}
-    found = clusters.find_clusters(function)
-    fused = [_emit(cluster, position) for cluster in found]
-    # Only now, as the loops above may read roots of each other.
-    for cluster, generic in zip(found, fused, strict=True):
+    made = dict[ir.Value, ir.Value]()  # root -> what a broadcast of it finds
+    for cluster in clusters.find_clusters(function):
+        generic = _emit(cluster, position, made)
         for root, result in zip(cluster.roots, generic.results, strict=True):
-            for reader in clusters.readers(root):
-                if cluster.serves(reader):
-                    reader.replace_uses_of_with(root, result)
+            made.setdefault(root, result)
+            for reader in cluster.readers:
+                reader.replace_uses_of_with(root, result)
     rewriting.erase_dead(block)
     rewriting.sort_by_dependency(block)
 
 
-def _emit(cluster: Cluster, position: dict[ir.Value, int]) -> ir.Operation:
+def _mark_moves(function: func.FuncOp) -> None:
+    """Give each state that becomes another argument an operation, so that loops include it."""
+    end = bindings.return_of(function)
+    for index, argument in clusters.replaced(function).items():
+        value = end.operands[index]
+        if bindings.producer(value) is None and value != argument and value.type == argument.type:
+            with ir.InsertionPoint(end), end.location:
+                end.operands[index] = arith.BitcastOp(value.type, value).result
+
+
+def _emit(
+    cluster: Cluster, position: Mapping[ir.Value, int], made: Mapping[ir.Value, ir.Value]
+) -> ir.Operation:
     steps = _slice(cluster.roots, position)
     values = [value for step in steps for value in _reads(step)]
     leaves = list(dict.fromkeys(v for v in values if not clusters.is_inner(bindings.producer(v))))
@@ -49,17 +61,19 @@ def _emit(cluster: Cluster, position: dict[ir.Value, int]) -> ir.Operation:
                 scalars[leaf] = rewriting.host_scalar(leaf)
         for step in steps:
             operands = [scalars[value] for value in _reads(step)]
-            copies = clusters.is_scalar_broadcast(step)
-            result = operands[0] if copies else scalar_math.emit(step, operands, on_host=False)
+            same = clusters.is_scalar_broadcast(step) or clusters.is_move(step)
+            result = operands[0] if same else scalar_math.emit(step, operands, on_host=False)
             scalars[step.results[0]] = result
         return [scalars[root] for root in cluster.roots]
 
-    with ir.InsertionPoint(cluster.consumer), steps[-1].location:
+    with ir.InsertionPoint(cluster.readers[0]), steps[-1].location:
+        if all(clusters.is_move(step) for step in steps):
+            return copies.emit([step.operands[0] for step in steps])
         identity = ir.AffineMap.get_identity(len(shape))
         types = [root.type.element_type for root in cluster.roots]
         empty = {type_: rewriting.empty(shape, type_) for type_ in dict.fromkeys(types)}
         return rewriting.build_generic(
-            inputs=[_operand(leaf, len(shape)) for leaf in on_device],
+            inputs=[_operand(leaf, len(shape), made) for leaf in on_device],
             outputs=[(empty[type_], identity) for type_ in types],
             iterator_types=["parallel"] * len(shape),
             fill=fill,
@@ -84,13 +98,14 @@ def _reads(step: ir.Operation) -> list[ir.Value]:
     return operands[:1] if clusters.is_scalar_broadcast(step) else operands
 
 
-def _operand(leaf: ir.Value, rank: int) -> Operand:
+def _operand(leaf: ir.Value, rank: int, made: Mapping[ir.Value, ir.Value]) -> Operand:
     """The tensor that a loop of `rank` dimensions reads for a leaf, and where it reads it."""
     op = bindings.producer(leaf)
     if op is not None and op.name == "linalg.broadcast":
         added = list(op.attributes["dimensions"])
         kept = [ir.AffineDimExpr.get(d) for d in range(rank) if d not in added]
-        return op.operands[0], ir.AffineMap.get(rank, 0, kept)
+        source = op.operands[0]
+        return made.get(source, source), ir.AffineMap.get(rank, 0, kept)
     if bindings.shape(leaf) != ():
         return leaf, ir.AffineMap.get_identity(rank)
     entry = _table_entry(op)

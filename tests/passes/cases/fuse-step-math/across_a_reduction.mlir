@@ -7,7 +7,7 @@
 // CHECK: %[[NEW:.*]]:2 = linalg.generic
 // CHECK-SAME: ins(%{{.*}}, %{{.*}}, %[[SUM]], %{{.*}} :
 // CHECK-NOT: linalg.generic
-// CHECK: return %[[NEW]]#1, %[[NEW]]#0
+// CHECK: return %[[NEW]]#0, %[[NEW]]#1
 func.func @step(%p: tensor<8xf32> {stepforge.role = "parameter", stepforge.name = "/a", stepforge.result = 0 : index},
                 %m: tensor<8xf32> {stepforge.role = "slot", stepforge.name = "/m", stepforge.result = 1 : index},
                 %g: tensor<8xf32> {stepforge.role = "gradient", stepforge.name = "/a"}) -> (tensor<8xf32>, tensor<8xf32>) {

@@ -1,11 +1,13 @@
 // RUN: fuse-step-math
-// The new momentum is needed, in another order, by the new parameter: that takes two loops.
+// The new momentum is needed, in another order, by the new parameter: a loop of its own computes it
+// for that, and the one that updates the variable, which comes last, once more.
 // CHECK-LABEL: func.func @step
 // CHECK: %[[M:.*]] = linalg.generic
 // CHECK: linalg.transpose ins(%[[M]]
-// CHECK: %[[P:.*]] = linalg.generic
+// CHECK: %[[NEW:.*]]:2 = linalg.generic
+// CHECK-SAME: ins(%arg1, %arg2, %{{.*}}, %arg0 :
 // CHECK-NOT: linalg.generic
-// CHECK: return %[[P]], %[[M]]
+// CHECK: return %[[NEW]]#0, %[[NEW]]#1
 func.func @step(%p: tensor<4x4xf32> {stepforge.role = "parameter", stepforge.name = "/a", stepforge.result = 0 : index},
                 %m: tensor<4x4xf32> {stepforge.role = "slot", stepforge.name = "/m", stepforge.result = 1 : index},
                 %g: tensor<4x4xf32> {stepforge.role = "gradient", stepforge.name = "/a"}) -> (tensor<4x4xf32>, tensor<4x4xf32>) {
