@@ -35,6 +35,7 @@ from stepforge.runtime.errors import (
     NotInitializedError,
     StateLostError,
     StepforgeRuntimeError,
+    UnknownHyperparameterError,
     UnknownNameError,
     VersionMismatchError,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "StateLostError",
     "StepforgeRuntimeError",
     "Tracer",
+    "UnknownHyperparameterError",
     "UnknownNameError",
     "VersionMismatchError",
     "load",

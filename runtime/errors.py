@@ -69,6 +69,10 @@ class UnknownNameError(InputError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
+class UnknownHyperparameterError(HyperparameterError, UnknownNameError):
+    """No hyperparameter of that name; the message has the nearest."""
+
+
 class NotInitializedError(StepforgeRuntimeError):
     """State was used before `initialize` or `restore`."""
 

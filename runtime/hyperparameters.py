@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from stepforge.runtime.errors import HyperparameterError
+from stepforge.runtime.errors import HyperparameterError, UnknownHyperparameterError
 from stepforge.runtime.manifest import Group, Hyperparameter, Scalar
 from stepforge.runtime.names import listed, nearest
 
@@ -76,7 +76,9 @@ class Hyperparameters(Mapping[str, Scalar | str]):
 
     def _found(self, name: str) -> list[Hyperparameter]:
         if name not in self._table:
-            raise HyperparameterError(f"no hyperparameter {name!r}{nearest(name, self._table)}")
+            raise UnknownHyperparameterError(
+                f"no hyperparameter {name!r}{nearest(name, self._table)}"
+            )
         return self._table[name]
 
     def _variable(self, name: str, found: list[Hyperparameter]) -> str | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ Words = NDArray[np.uint32]
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
 _UNIT = 2.0**-24
+_PIECE = 2**20
 _FILLS: Mapping[str, float] = {"zeros": 0.0, "ones": 1.0}
 
 
@@ -39,17 +41,23 @@ def first_value(variable: Variable) -> Array:
         fill = item.value if item.kind == "constant" else _FILLS[item.kind]
         return _rounded(np.full(variable.shape, fill), dtype)
     key = _key(item.seed or 0, variable.name)
-    drawn = _drawn(item, key, variable.shape)
-    return _rounded(drawn.reshape(variable.shape), dtype)
+    draw = _drawing(item, variable.shape)
+    count = math.prod(variable.shape)
+    values = np.empty(count, dtype)
+    # In pieces: the generator needs some ten times the memory of what it draws.
+    for start in range(0, count, _PIECE):
+        index = np.arange(start, min(start + _PIECE, count), dtype=np.uint64)
+        values[start : start + _PIECE] = _rounded(draw(*_bits(key, index)), dtype)
+    return values.reshape(variable.shape)
 
 
-def _drawn(item: Initializer, key: tuple[int, int], shape: tuple[int, ...]) -> Float64:
-    count = math.prod(shape)
+def _drawing(item: Initializer, shape: tuple[int, ...]) -> Callable[[Float64, Float64], Float64]:
+    """How the two words' bits become values."""
     if item.kind in _LIMITS:
-        draw, limit = _LIMITS[item.kind]
+        rule, limit = _LIMITS[item.kind]
         scale = limit(*_fans(shape))
-        return draw(key, count, -scale if draw is _uniform else 0.0, scale)
-    return (_uniform if item.kind == "uniform" else _normal)(key, count, *item.arguments)
+        return partial(rule, -scale if rule is _uniform else 0.0, scale)
+    return partial(_uniform if item.kind == "uniform" else _normal, *item.arguments)
 
 
 def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
@@ -100,25 +108,23 @@ def _threefry(key: tuple[int, int], low: Words, high: Words) -> tuple[Words, Wor
     return x0, x1
 
 
-def _block(key: tuple[int, int], count: int) -> tuple[Float64, Float64]:
-    """The top 24 bits of both words for elements 0 to count - 1."""
-    index = np.arange(count, dtype=np.uint64)
+def _bits(key: tuple[int, int], index: NDArray[np.uint64]) -> tuple[Float64, Float64]:
+    """The top 24 bits of both words of the elements at `index`."""
     low = (index & np.uint64(0xFFFFFFFF)).astype(np.uint32)
     x0, x1 = _threefry(key, low, (index >> np.uint64(32)).astype(np.uint32))
     return (x0 >> np.uint32(8)).astype(np.float64), (x1 >> np.uint32(8)).astype(np.float64)
 
 
-def _uniform(key: tuple[int, int], count: int, low: float, high: float) -> Float64:
-    return low + (high - low) * (_block(key, count)[0] * _UNIT)
+def _uniform(low: float, high: float, first: Float64, _: Float64) -> Float64:
+    return low + (high - low) * (first * _UNIT)
 
 
-def _normal(key: tuple[int, int], count: int, mean: float, stddev: float) -> Float64:
-    first, second = _block(key, count)
+def _normal(mean: float, stddev: float, first: Float64, second: Float64) -> Float64:
     radius = np.sqrt(-2.0 * np.log((first + 1.0) * _UNIT))
     return mean + (stddev * radius) * np.cos((2.0 * math.pi) * (second * _UNIT))
 
 
-_Draw = Callable[[tuple[int, int], int, float, float], Float64]
+_Draw = Callable[[float, float, Float64, Float64], Float64]
 _LIMITS: Mapping[str, tuple[_Draw, Callable[[int, int], float]]] = {
     "glorot_uniform": (_uniform, lambda fan_in, fan_out: math.sqrt(6.0 / (fan_in + fan_out))),
     "glorot_normal": (_normal, lambda fan_in, fan_out: math.sqrt(2.0 / (fan_in + fan_out))),

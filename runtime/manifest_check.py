@@ -27,6 +27,8 @@ from stepforge.runtime.scalars import compile_program, host_arguments, inputs
 
 MAX_BYTES = 2**46
 MAX_NAME = 1024
+MAX_ALIGNMENT = 64
+"""What this runtime gives every buffer."""
 HOST_DTYPES = ("float32", "float64", "int32", "int64", "bool")
 T = TypeVar("T")
 
@@ -44,7 +46,8 @@ def check(manifest: Manifest) -> None:
     target = manifest.targets[0]
     _require(target.device in DEVICES, f"target device {target.device!r} is none of {DEVICES}")
     alignment = manifest.alignment
-    _require(alignment >= 1 and not alignment & (alignment - 1), "alignment is a power of two")
+    fits = 1 <= alignment <= MAX_ALIGNMENT and not alignment & (alignment - 1)
+    _require(fits, f"alignment is a power of two up to {MAX_ALIGNMENT}")
     table = _unique("variable", manifest.variables, lambda v: v.name)
     seen: set[str] = set()
     for variable in manifest.variables:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import random
 import struct
 import subprocess
 import zipfile
@@ -112,6 +113,18 @@ def test_every_single_bit_flip_is_refused(data: bytes) -> None:
             with pytest.raises(ArtifactCorruptError):
                 loading.load(bytes(changed))
             changed[position] ^= 1 << bit
+
+
+@pytest.mark.usefixtures("no_iree")
+@pytest.mark.parametrize("target", ["cpu", "vmvx", "vulkan"])
+def test_random_flips_of_larger_artifacts_are_refused(target: str) -> None:
+    data = handmade.adam(target=target).vmfb_bytes
+    generator = random.Random(11)
+    for _ in range(2000):
+        changed = bytearray(data)
+        changed[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+        with pytest.raises(ArtifactCorruptError):
+            loading.load(bytes(changed))
 
 
 @pytest.mark.usefixtures("no_iree")

@@ -40,6 +40,14 @@ def test_bits_are_the_frontends(made: frontend.Initializer, dtype: str) -> None:
         assert got.tobytes() == expected.tobytes(), (shape, dtype)
 
 
+def test_pieces_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    item = Initializer("normal", None, 3, (0.0, 1.0))
+    variable = Variable("/w", "buffer", "float32", (1000,), initializer=item)
+    whole = first_value(variable)
+    monkeypatch.setattr("stepforge.runtime.initializers._PIECE", 96)
+    np.testing.assert_array_equal(first_value(variable), whole)
+
+
 def test_path_and_seed_decide() -> None:
     def draw(path: str, seed: int) -> bytes:
         item = Initializer("normal", None, seed, (0.0, 1.0))

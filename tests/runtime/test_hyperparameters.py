@@ -31,6 +31,11 @@ def test_hyperparameters_read_all(step: CompiledStep) -> None:
     assert step.hyperparameters["weight_decay"] == 0.004
 
 
+def test_asking_for_one_that_may_not_be_there(step: CompiledStep) -> None:
+    assert step.hyperparameters.get("adam_beta9", 0.5) == 0.5
+    assert "adam_beta9" not in step.hyperparameters
+
+
 def test_setting_one_by_name(step: CompiledStep) -> None:
     step.hyperparameters["learning_rate"] = np.float32(0.25)
     assert step.learning_rate == 0.25
