@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import ClassVar
 
-from stepforge.passes import arguments, bindings, rewriting
+from stepforge.passes import arguments, bindings, copies, rewriting
 from stepforge.passes.arguments import OUTPUT, RESULT
 from stepforge.passes.bindings import func, ir
 from stepforge.passes.errors import PassError, UnsupportedUpdateError
@@ -55,37 +55,48 @@ def states(function: func.FuncOp) -> list[State]:
     return found
 
 
-def refusal(state: State, others: Sequence[State]) -> str | None:
-    """Why the new value cannot be written over the old one; None if it can."""
-    for other in others:
-        if other.number != state.number and other.result == state.result:
-            return f"result {state.result} is also the new value of {other.label}"
-        if other.number != state.number and other.argument == state.value:
-            return f"its new value is the old value of {other.label}"
+def check_states(found: Sequence[State]) -> None:
+    """Refuse what no copy can mend: one result for two arguments, or of another type."""
+    first = dict[int, State]()
+    for state in found:
+        other = first.setdefault(state.result, state)
+        if other is not state:
+            raise UnsupportedUpdateError(
+                f"result {state.result} is the new value of {other.label} and of {state.label}: "
+                "return it twice"
+            )
+        if state.value.type != state.argument.type:
+            raise UnsupportedUpdateError(
+                f"the new value of {state.label} is a {state.value.type}, the variable is a "
+                f"{state.argument.type}: cast or reshape it"
+            )
+
+
+def refusal(state: State) -> str | None:
+    """Why the new value cannot be computed over the old one; None if it can."""
     if state.value == state.argument:
         return None
-    if state.value.type != state.argument.type:
-        return f"its new value is a {state.value.type}, it is a {state.argument.type}"
     update = bindings.producer(state.value)
     if update is None or not rewriting.is_elementwise_generic(update):
         made_by = "another argument" if update is None else update.name
         return f"its new value is made by {made_by}, not element by element"
-    return _refuse_update(state, update)
+    readers = [op for result in update.results for op in bindings.users(result)]
+    other = [op for op in readers if op.name != "func.return"]
+    if other:
+        return f"the loop that makes its new value is read by {other[0].name} too"
+    if len(bindings.users(state.value)) > 1:
+        return "its new value is returned twice"
+    return _refuse_maps(state, update)
 
 
-def _refuse_update(state: State, update: ir.Operation) -> str | None:
-    readers = bindings.users(state.value)
-    if len(readers) > 1:
-        return f"its new value is also used by {readers[0].name}, which would copy it"
-    inputs = _inputs(update)
-    maps = rewriting.indexing_maps(update)
-    position = [result == state.value for result in update.results].index(True)
-    if not _is_identity(maps[len(inputs) + position]):
+def _refuse_maps(state: State, update: ir.Operation) -> str | None:
+    inputs = rewriting.inputs(update)
+    position = list(update.results).index(state.value)
+    if not _is_identity(rewriting.indexing_maps(update)[len(inputs) + position]):
         return "its new value is written to other elements than it is computed for"
-    for value, map_ in zip(inputs, maps, strict=False):
-        if _source(value) == state.argument and not (
-            value == state.argument and _is_identity(map_)
-        ):
+    for value, map_ in inputs:
+        in_place = value == state.argument and _is_identity(map_)
+        if _source(value) == state.argument and not in_place:
             return "its new value at one element needs its old value at another"
     if any(_source(value) == state.argument for value in _captured(update)):
         return "its new value at one element needs its old value at another"
@@ -94,10 +105,6 @@ def _refuse_update(state: State, update: ir.Operation) -> str | None:
 
 def _is_identity(map_: ir.AffineMap) -> bool:
     return map_ == ir.AffineMap.get_identity(map_.n_dims)
-
-
-def _inputs(update: ir.Operation) -> list[ir.Value]:
-    return list(update.operands)[: len(update.operands) - len(update.results)]
 
 
 def _captured(update: ir.Operation) -> list[ir.Value]:
@@ -132,7 +139,7 @@ def updates_in_order(accepted: Sequence[State]) -> list[ir.Operation]:
     # Values compare and hash by identity of the IR object; the sorter keeps insertion order.
     sorter = TopologicalSorter[ir.Value]({key: () for key in loops})
     for key, loop in loops.items():
-        for value in (*_inputs(loop), *_captured(loop)):
+        for value in (*(value for value, _ in rewriting.inputs(loop)), *_captured(loop)):
             written_by = writer.get(_source(value), key)
             if written_by != key:
                 sorter.add(written_by, key)
@@ -152,7 +159,7 @@ def place(update: ir.Operation, terminator: ir.Operation) -> None:
     A loop that is fused with what makes its gradient would write state while others still read it.
     """
     update.move_before(terminator)
-    for index, value in enumerate(_inputs(update)):
+    for index, (value, _) in enumerate(rewriting.inputs(update)):
         made_by = bindings.producer(value)
         if made_by is None or made_by.name in (BARRIER, "arith.constant"):
             continue
@@ -160,24 +167,34 @@ def place(update: ir.Operation, terminator: ir.Operation) -> None:
             update.operands[index] = rewriting.barrier(value)
 
 
+def copied(state: State, end: ir.Operation) -> State:
+    """Let the new value be made elsewhere, and a loop of its own copy it over the old one."""
+    with ir.InsertionPoint(end), end.location:
+        is_argument = bindings.producer(state.value) is None
+        value = state.value if is_argument else rewriting.barrier(state.value)
+        result = copies.emit([value]).results[0]
+    end.operands[state.result] = result
+    return replace(state, value=result)
+
+
 def alias(function: func.FuncOp, step: AliasState) -> None:
-    found = states(function)
-    reasons = {state.number: refusal(state, found) for state in found}
-    refused = [
-        f"{state.label}: {reasons[state.number]}" for state in found if reasons[state.number]
-    ]
+    found, end = states(function), bindings.return_of(function)
+    check_states(found)
+    reasons = {state.number: refusal(state) for state in found}
+    refused = [state for state in found if reasons[state.number] is not None]
     if refused and not step.allow_copies:
+        lines = [f"{state.label}: {reasons[state.number]}" for state in refused]
         raise UnsupportedUpdateError(
-            "state is updated in place, so each new element may depend on no other old element. "
-            + "; ".join(refused)
+            "a new value that is computed over the old one may depend on no other element of it. "
+            f"{'; '.join(lines)}. allow_copies=True computes it elsewhere and copies it"
         )
-    accepted = [state for state in found if reasons[state.number] is None]
-    for update in updates_in_order(accepted):
-        place(update, bindings.return_of(function))
+    settled = [copied(s, end) if reasons[s.number] is not None else s for s in found]
+    for update in updates_in_order(settled):
+        place(update, end)
     if not step.in_place:
         return
     attributes = bindings.argument_attributes(function)
-    for state in accepted:
+    for state in settled:
         attributes[state.number][OUTPUT] = bindings.index_attribute(state.result)
     bindings.set_argument_attributes(function, attributes)
 
@@ -192,7 +209,7 @@ class AliasState(Pass):
     """False makes the same module without the attributes, to compare with."""
 
     allow_copies: bool = False
-    """Leave a state that cannot be updated in place to a new buffer, instead of refusing it."""
+    """Compute a value elsewhere, and copy it over the old one, where it cannot be made in place."""
 
     def run(self, module: ir.Module) -> None:
         for function in bindings.functions(module):

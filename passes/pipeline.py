@@ -20,7 +20,7 @@ PIPELINE: tuple[Pass, ...] = (
     FoldHyperparameters(),
     FuseStepMath(),
     SplitReductions(),
-    AliasState(),
+    AliasState(allow_copies=True),
     WrapEntryPoints(),
 )
 

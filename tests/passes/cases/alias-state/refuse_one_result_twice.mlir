@@ -1,5 +1,5 @@
 // RUN: alias-state
-// REFUSED: parameter /a: result 0 is also the new value of parameter /b
+// REFUSED: result 0 is the new value of parameter /a and of parameter /b: return it twice
 #map = affine_map<(d0) -> (d0)>
 func.func @step(%a: tensor<8xf32> {stepforge.role = "parameter", stepforge.name = "/a", stepforge.result = 0 : index},
                 %b: tensor<8xf32> {stepforge.role = "parameter", stepforge.name = "/b", stepforge.result = 0 : index}) -> tensor<8xf32> {

@@ -1,5 +1,5 @@
 // RUN: alias-state
-// REFUSED: parameter /a: its new value is also used by linalg.reduce, which would copy it
+// REFUSED: parameter /a: the loop that makes its new value is read by linalg.reduce too
 #map = affine_map<(d0) -> (d0)>
 func.func @step(%a: tensor<8xf32> {stepforge.role = "parameter", stepforge.name = "/a", stepforge.result = 0 : index}) -> (tensor<8xf32>, tensor<f32>) {
   %out = tensor.empty() : tensor<8xf32>

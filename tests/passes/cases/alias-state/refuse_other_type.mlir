@@ -1,5 +1,5 @@
 // RUN: alias-state
-// REFUSED: parameter /a: its new value is a tensor<8xf64>, it is a tensor<8xf32>
+// REFUSED: the new value of parameter /a is a tensor<8xf64>, the variable is a tensor<8xf32>: cast or reshape it
 #map = affine_map<(d0) -> (d0)>
 func.func @step(%a: tensor<8xf32> {stepforge.role = "parameter", stepforge.name = "/a", stepforge.result = 0 : index}) -> tensor<8xf64> {
   %out = tensor.empty() : tensor<8xf64>
