@@ -36,7 +36,12 @@ class DeviceFailedError(ToolError):
 # must not import the package that raised it, nor the compiler behind it.
 RAISED_AS: Mapping[str, type[ToolError]] = {
     "stepforge.frontend.errors.FrontendError": ToolError,
+    "stepforge.frontend.errors.InPlaceCheckError": CheckFailedError,
+    "stepforge.frontend.errors.SerializeError": CorruptInputError,
     "stepforge.passes.errors.PassError": CheckFailedError,
+    "stepforge.passes.errors.UnknownTargetError": ToolError,
+    "stepforge.passes.errors.UnsupportedDTypeError": ToolError,
+    "stepforge.passes.errors.UnsupportedUpdateError": ToolError,
     "stepforge.runtime.errors.StepforgeRuntimeError": CheckFailedError,
     "stepforge.runtime.errors.ArtifactError": CorruptInputError,
     "stepforge.runtime.errors.ArtifactWriteError": ToolError,

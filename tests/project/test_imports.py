@@ -101,7 +101,7 @@ def imports_of(path: Path) -> list[str]:
         ("frontend", "iree", {"emit"}),
         ("frontend", "stepforge.passes", {"build"}),
         ("frontend", "stepforge.runtime", {"build"}),
-        ("passes", "iree", {"bindings.py"}),
+        ("passes", "iree", {"bindings.py", "session.py", "build.py"}),
         ("tools", "iree", set[str]()),
     ],
 )

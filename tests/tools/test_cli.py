@@ -12,8 +12,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from stepforge.frontend.errors import FrontendError
-from stepforge.passes.errors import PassError
+from stepforge.frontend.errors import FrontendError, InPlaceCheckError
+from stepforge.passes.errors import PassError, UnknownTargetError, UnsupportedDTypeError
 from stepforge.runtime import errors as runtime_errors
 from stepforge.tools.cli import VERBS, load_verb, main
 from stepforge.tools.errors import RAISED_AS, ToolError, as_tool_error
@@ -56,7 +56,10 @@ EXPECTED = {
     runtime_errors.ArtifactWriteError: 2,
     runtime_errors.CheckpointWriteError: 2,
     FrontendError: 2,
+    InPlaceCheckError: 1,
     PassError: 1,
+    UnknownTargetError: 2,
+    UnsupportedDTypeError: 2,
     FileNotFoundError: 2,
 }
 

@@ -1,0 +1,184 @@
+"""`compile-optimizer`: files, settings, and what is refused before anything is written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from safetensors.numpy import save_file
+
+from stepforge.runtime import read_artifact
+from stepforge.tools.cli import load_verb
+
+pytestmark = pytest.mark.compiler
+
+
+def test_it_writes_an_artifact(artifact: Path) -> None:
+    manifest = read_artifact(artifact).manifest
+    assert [v.name for v in manifest.variables if v.role == "parameter"] == ["/w", "/b"]
+    values = {h.name: h for group in manifest.groups for h in group.hyperparameters}
+    assert values["adam_weight_decay"].settable
+    assert values["adam_weight_decay"].value == 0.004
+    assert not values["adam_beta1"].settable
+
+
+def test_the_same_input_gives_the_same_bytes(cli, artifact: Path, parameters: Path) -> None:
+    again = artifact.with_name("again.vmfb")
+    cli("compile", "adamw", "--params", parameters, "-o", again, "--settable", "weight_decay")
+    assert again.read_bytes() == artifact.read_bytes()
+
+
+def test_several_targets_make_named_files(cli, parameters: Path, tmp_path: Path) -> None:
+    targets = ("--target", "cpu:x86_64", "--target", "vmvx")
+    result: Result = cli(
+        "compile", "sgd", "--params", parameters, *targets, "-o", tmp_path / "out", "--json"
+    )
+    written = json.loads(result.stdout)
+    assert [item["target"] for item in written] == ["cpu:x86_64", "vmvx"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "sgd.cpu-x86_64.vmfb",
+        "sgd.vmvx.vmfb",
+    ]
+    assert all(Path(item["file"]).stat().st_size == item["bytes"] for item in written)
+
+
+def test_nothing_is_written_when_one_target_fails(cli, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('{"w": "8xf16"}')
+    targets = ("--target", "cpu", "--target", "vmvx")
+    arguments = ("--params", tmp_path / "p.json", *targets, "-o", tmp_path / "out")
+    result = cli("compile", "adam", *arguments, code=2)
+    assert "target vmvx cannot hold float16" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_file_is_kept(cli, artifact: Path, parameters: Path) -> None:
+    before = artifact.read_bytes()
+    result = cli("compile", "sgd", "--params", parameters, "-o", artifact, code=2)
+    assert "exists; --force overwrites" in result.stderr
+    assert artifact.read_bytes() == before
+
+
+def test_force_overwrites(cli, parameters: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.vmfb").write_bytes(b"old")
+    cli("compile", "sgd", "--params", parameters, "-o", tmp_path / "a.vmfb", "--force")
+    assert read_artifact(tmp_path / "a.vmfb").manifest.formula.startswith("sgd")
+
+
+def test_integer_tensors_are_listed_on_stderr(cli, tmp_path: Path) -> None:
+    model = {"w": np.zeros((2, 3), np.float32), "position_ids": np.arange(3)}
+    save_file(model, tmp_path / "m.safetensors")
+    result: Result = cli(
+        "compile", "sgd", "--params", tmp_path / "m.safetensors", "-o", tmp_path / "a.vmfb"
+    )
+    assert "left out position_ids (i64)" in result.stderr
+    assert "position_ids" not in result.stdout
+    assert list(read_artifact(tmp_path / "a.vmfb").manifest.functions[0].parameters) == ["/w"]
+
+
+def test_a_recipe_says_the_same(cli, artifact: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('settable = ["weight_decay"]\n[params]\nw = "8x4xf32"\nb = "4xf32"\n')
+    cli("compile", "adamw", "--config", recipe, "-o", tmp_path / "a.vmfb")
+    assert (tmp_path / "a.vmfb").read_bytes() == artifact.read_bytes()
+
+
+def test_settings_are_baked(cli, parameters: Path, tmp_path: Path) -> None:
+    options = ("--set", "learning_rate=0.5", "--set", "clip_nan=true", "--set", "adam_beta1=0.5")
+    cli("compile", "adam", "--params", parameters, "-o", tmp_path / "a.vmfb", *options)
+    (group,) = read_artifact(tmp_path / "a.vmfb").manifest.groups
+    values = {h.name: h.value for h in group.hyperparameters}
+    assert values["learning_rate"] == 0.5
+    assert values["clip_nan"] is True
+    assert values["adam_beta1"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--set", "epsilon=1e-8"), "did you mean 'adam_epsilon'"),
+        (("--settable", "epsilon"), "did you mean 'adam_epsilon'"),
+        (("--set", "adam_beta1=1.5"), "a number of at least 0 and below 1"),
+        (("--set", "optimizer=sgd"), "the optimizer is the first argument"),
+        (("--set", "learning_rate"), "--set takes NAME=VALUE"),
+        (("--settable", "clip_nan"), "True or False"),
+        (("--target", "adreno"), "did you mean vulkan:adreno"),
+        (("--target", "cpu", "--target", "cpu"), "each target once"),
+        (("--exclude", "*.bias"), "matches none of the 2"),
+        (("--loss-dtype", "int32"), "a loss has a float dtype"),
+    ],
+)
+def test_wrong_use(
+    cli, parameters: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    target = tmp_path / "a.vmfb"
+    result = cli("compile", "adamw", "--params", parameters, "-o", target, *options, code=2)
+    assert message in result.stderr
+    assert not target.exists()
+
+
+def test_sgd_has_no_weight_decay(cli, parameters: Path, tmp_path: Path) -> None:
+    options = ("--settable", "weight_decay", "-o", tmp_path / "a.vmfb")
+    result = cli("compile", "sgd", "--params", parameters, *options, code=2)
+    assert "sgd has no adam_weight_decay; it has learning_rate" in result.stderr
+
+
+def test_parameters_are_needed(cli) -> None:
+    assert "give --params FILE" in cli("compile", "sgd", "-o", "x.vmfb", code=2).stderr
+
+
+def test_a_missing_file_is_wrong_use(cli, tmp_path: Path) -> None:
+    result = cli("compile", "sgd", "--params", tmp_path / "no.npz", code=2)
+    assert "No such file" in result.stderr
+
+
+def test_a_damaged_file_is_corrupt_input(cli, tmp_path: Path) -> None:
+    (tmp_path / "m.npz").write_bytes(b"nothing")
+    cli("compile", "sgd", "--params", tmp_path / "m.npz", code=3)
+
+
+def test_every_stage_is_dumped(cli, parameters: Path, tmp_path: Path) -> None:
+    cli(
+        "compile", "sgd", "--params", parameters, "-o", tmp_path / "a.vmfb",
+        "--dump-ir", tmp_path / "ir",
+    )  # fmt: skip
+    assert len(list((tmp_path / "ir").rglob("*.mlir"))) > 3
+
+
+def test_the_help_says_what_runs_here(cli) -> None:
+    text = " ".join(cli("compile", "--help").stdout.split())
+    assert "adam_weight_decay, weight_decay" in text
+    assert "vmvx" in text
+    assert "runs here" in text
+
+
+WITHOUT_COMPILER = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name == "iree.compiler" or name.startswith("iree.compiler."):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Block())
+from stepforge.tools.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("verb", [("compile", "sgd", "--params"), ("targets",)])
+def test_without_the_compiler_it_names_the_extra(parameters: Path, verb: tuple[str, ...]) -> None:
+    arguments = [*verb, str(parameters)] if verb[-1] == "--params" else list(verb)
+    command = [sys.executable, "-c", WITHOUT_COMPILER, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+    assert done.returncode == 2, done.stderr
+    assert "pip install 'stepforge[compiler]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_compile_optimizer_is_the_same_command() -> None:
+    assert load_verb("compile").name == "compile"
