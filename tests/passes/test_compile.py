@@ -180,8 +180,9 @@ def test_what_would_be_garbage_is_refused_before_iree_sees_it(name: str) -> None
         compile_module(scaled("f16"), name)
 
 
-def test_float64_stays_float64() -> None:
-    compiled = compile_module(scaled("f64"), "cpu:x86_64")
+@pytest.mark.parametrize("name", ["cpu:x86_64", "cuda", "vmvx", "vulkan:llvmpipe"])
+def test_float64_stays_float64(name: str) -> None:
+    compiled = compile_module(scaled("f64"), name)
     assert compiled.info["features"] == ("f64",)
     assert b"tensor<64xf64>" in compiled.vmfb
 
