@@ -133,8 +133,12 @@ def _stepped(function: Callable[[Array], Array]) -> Rule:
 def _remainder(
     x: Sequence[Array], e: Sequence[Array], result: Array, attributes: Mapping[str, Any]
 ) -> Array:
-    same = np.trunc((x[0] - e[0]) / x[1]) == np.trunc((x[0] + e[0]) / x[1])
-    return np.where(e[0] + e[1] == 0, 0.0, np.where(same, e[0], np.abs(x[1])))
+    """a - n b with a whole n; in doubt where the errors decide n."""
+    quotient = x[0] / x[1]
+    slack = (e[0] + np.abs(quotient) * e[1]) / np.maximum(np.abs(x[1]) - e[1], 0.0)
+    same = np.trunc(quotient - slack) == np.trunc(quotient + slack)
+    certain = e[0] + np.abs(np.trunc(quotient)) * e[1]
+    return np.where(e[0] + e[1] == 0, 0.0, np.where(same, certain, np.abs(x[1]) + e[1]))
 
 
 def _reduced_doubt(

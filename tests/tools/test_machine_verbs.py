@@ -83,7 +83,5 @@ def test_nothing_missing_says_nothing() -> None:
 
 
 def test_long_reasons_become_one_line() -> None:
-    reason = (
-        "device 'hip' cannot be opened: Error creating driver: c/x.c:1; Tried:\n a; install it"
-    )
+    reason = "device 'hip' cannot be opened: Error creating driver: c/x.c:1; Tried:\n a; install it"
     assert one_line(reason) == "device 'hip' cannot be opened; install it"
