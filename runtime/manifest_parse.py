@@ -7,6 +7,7 @@ in proportion to the limits below, whatever the file says.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from stepforge.runtime.errors import VersionMismatchError
 from stepforge.runtime.json_reader import Reader, parse
@@ -157,11 +158,12 @@ def _plain(item: Reader) -> int | bool | str:
 
 def _run(item: Reader, size: int) -> range:
     """[first, stride, count] as indices into a table of `size` entries."""
-    numbers = item.each(3, Reader.integer)
-    if len(numbers) != 3:
+    # Not through readers of its three numbers: a hostile file has many runs.
+    value = item.value
+    if type(value) is not list or [type(n) for n in cast(list[Any], value)] != [int] * 3:
         item.fail("[first, stride, count]")
-    first, stride, count = numbers
-    if stride < 1 or count < 1 or first + stride * (count - 1) >= size:
+    first, stride, count = cast(list[int], value)
+    if min(first, stride - 1, count - 1) < 0 or first + stride * (count - 1) >= size:
         item.fail(f"[first, stride, count] within a table of {size} entries")
     return range(first, first + stride * count, stride)
 

@@ -10,7 +10,8 @@ import pytest
 
 from stepforge.runtime.errors import ArtifactFormatError
 from stepforge.runtime.manifest import Argument, Function, Row, ScalarProgram
-from stepforge.runtime.scalars import CASTS, OPS, compile_program, evaluate_scalars, inputs
+from stepforge.runtime.scalar_ops import CASTS, OPS
+from stepforge.runtime.scalars import compile_program, evaluate_scalars, inputs
 
 FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -3.5, 1e-300, 710.0, -745.0, 1e308, math.inf, -math.inf,
           math.nan]  # fmt: skip
