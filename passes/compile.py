@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stepforge.passes import bindings, statistics
 from stepforge.passes.build import Build, Compiled, build_all
 from stepforge.passes.isolated import build_isolated
+from stepforge.passes.pipeline import run_pipeline
+from stepforge.passes.session import Lowering, open_session
+from stepforge.passes.statistics import Statistics
 from stepforge.passes.targets import Target, parse_target
 
 
@@ -55,6 +59,21 @@ def compile_both(
     builds: list[Build] = ["in_place", "plain"]
     in_place, plain = _compile(mlir_text, target, builds, dump_ir, isolate, timeout)
     return Pair(in_place, plain)
+
+
+def stream_statistics(mlir_text: str, target: Target | str) -> Statistics:
+    """What one call of each function will cost on `target`, without generating its code.
+
+    In place, and without the self-test that `compile_module` adds for GPUs; a hundred kernels are
+    counted in a second or two. Raises as `compile_module` does.
+    """
+    known = parse_target(target) if isinstance(target, str) else target
+    with open_session(known.flags) as session:
+        module = bindings.parse(mlir_text, session.context)
+        run_pipeline(module)
+        with Lowering(session, module, f"the module for target {known.name}") as lowering:
+            lowering.advance("stream")
+            return statistics.collect(module)
 
 
 def _compile(

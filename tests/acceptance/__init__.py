@@ -1,0 +1,1 @@
+"""What a user was promised, shown from outside: real commands, artifacts, models and devices."""

@@ -1,0 +1,144 @@
+"""A step is one dispatch for each variable: nothing is copied, nothing is allocated.
+
+For every optimizer in every setting that is point-wise. A setting that looks at a whole gradient
+adds the dispatches of that reduction, and no more.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepforge.frontend import KNOWN_OPTIMIZERS, Context, Settable, trace
+from stepforge.frontend.emit import emit
+from stepforge.passes import FunctionStatistics, Statistics, compile_module
+from stepforge.passes.compile import stream_statistics
+from stepforge.tools.parameters import read_parameters
+
+pytestmark = pytest.mark.compiler
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+POINTWISE: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "weight_decay": {"adam_weight_decay": 0.05},
+    "clip_by_value": {"clip_step_by_value": 5e-4},
+    "backoff": {"adam_backoff": 3},
+    "cosine": {"cosine_schedule_steps": 100, "cosine_schedule_warmup_steps": 5},
+    "settable": {
+        "learning_rate": Settable(0.01),
+        "adam_beta1": Settable(0.8),
+        "adam_beta2": Settable(0.99),
+        "adam_epsilon": Settable(1e-6),
+        "adam_weight_decay": Settable(0.01),
+        "adam_backoff": Settable(2),
+        "clip_step_by_value": Settable(1e-3),
+    },
+}
+REDUCING: Mapping[str, Mapping[str, Any]] = {
+    "clip_nan": {"clip_nan": True},
+    "nanlogger": {"nanlogger": True},
+    "both": {"clip_nan": True, "nanlogger": True},
+}
+ONE: Shapes = {"w": (127, 129)}
+THREE: Shapes = {"encoder/kernel": (64, 32), "encoder/bias": (32,), "scale": ()}
+# Sums of one level, of two, and of two with a rest.
+SUMMED: Shapes = {"short": (16_384,), "long": (16_385,), "prime": (65_537,)}
+
+LONGEST_LOOP, SHORTEST_PART = 16_384, 64
+
+
+def sum_dispatches(shape: tuple[int, ...]) -> int:
+    """Parts and their sum; beyond the longest loop without a good divisor, the rest as well."""
+    terms = math.prod(shape)
+    if terms <= LONGEST_LOOP:
+        return 1
+    even = any(terms % part == 0 for part in range(SHORTEST_PART, LONGEST_LOOP + 1))
+    return 2 if even else 3
+
+
+def sums(optimizer: str, setting: str) -> int:
+    """How many sums over each gradient: SGD keeps old elements where clip_nan zeroes gradients."""
+    return ("nanlogger" in REDUCING[setting]) + (
+        "clip_nan" in REDUCING[setting] and optimizer != "sgd"
+    )
+
+
+def module_text(optimizer: str, settings: Mapping[str, Mapping[str, Any]], shapes: Shapes) -> str:
+    """The logical module with an entry point for each setting."""
+    entries = {}
+    for name, params in settings.items():
+        seen = Context()
+        seen.set_params(params)
+        # Settable ones have a variable each: their own scope keeps entry points apart.
+        entries[name] = KNOWN_OPTIMIZERS[optimizer](seen, scope=name)
+    context = Context()
+    for name, shape in shapes.items():
+        context.variable(name, shape, "float32")
+    return emit(trace(entries, context))
+
+
+@cache
+def counted(text: str) -> Statistics:
+    """Settings that an optimizer ignores give equal modules, which are counted once."""
+    return stream_statistics(text, "cpu")
+
+
+def assert_one_dispatch_per_variable(
+    steps: Mapping[str, FunctionStatistics], variables: int
+) -> None:
+    for name, step in steps.items():
+        assert step.dispatches == variables, name
+        assert (step.copies, step.fills, step.transient_bytes) == (0, 0, 0), name
+        assert not step.allocates, name
+        assert (step.submissions, step.waits, step.late_reads) == (1, 0, 0), name
+
+
+@pytest.mark.parametrize(("target", "shapes"), [("cpu", ONE), ("cpu", THREE), ("vulkan", THREE)])
+@pytest.mark.parametrize("optimizer", KNOWN_OPTIMIZERS)
+def test_small_models(optimizer: str, target: str, shapes: Shapes) -> None:
+    found = compile_module(module_text(optimizer, POINTWISE, shapes), target).statistics
+    steps = {name: step for name, step in found.functions.items() if name != "self_test"}
+    assert list(steps) == list(POINTWISE)
+    assert_one_dispatch_per_variable(steps, len(shapes))
+    # A GPU's self-test, which runs once when the module is loaded, returns new tensors.
+    assert found.imports_allocation is ("self_test" in found.functions)
+
+
+@pytest.mark.parametrize("optimizer", KNOWN_OPTIMIZERS)
+def test_reductions_of_small_models(optimizer: str) -> None:
+    found = counted(module_text(optimizer, REDUCING, SUMMED))
+    for name in REDUCING:
+        step = found[name]
+        each = sums(optimizer, name)
+        added = sum(each * sum_dispatches(shape) for shape in SUMMED.values())
+        assert step.dispatches == len(SUMMED) + added, name
+        assert (step.copies, step.fills, step.waits, step.late_reads) == (0, 0, 0, 0), name
+
+
+@pytest.fixture(scope="module")
+def minilm_shapes(minilm_parameters: Path) -> Shapes:
+    specs = read_parameters(minilm_parameters).specs
+    shapes = {name: tuple(spec["shape"]) for name, spec in specs.items() if isinstance(spec, dict)}
+    assert len(shapes) == len(specs) == 103
+    return shapes
+
+
+@pytest.mark.minilm
+@pytest.mark.parametrize("setting", [name for name in POINTWISE if name != "default"])
+@pytest.mark.parametrize("optimizer", KNOWN_OPTIMIZERS)
+def test_minilm(optimizer: str, setting: str, minilm_shapes: Shapes) -> None:
+    text = module_text(optimizer, {"step": POINTWISE[setting]}, minilm_shapes)
+    assert_one_dispatch_per_variable(counted(text).functions, len(minilm_shapes))
+
+
+@pytest.mark.minilm
+@pytest.mark.parametrize("setting", ["clip_nan", "nanlogger"])
+def test_reductions_of_minilm(setting: str, minilm_shapes: Shapes) -> None:
+    step = counted(module_text("rmsprop", {"step": REDUCING[setting]}, minilm_shapes))["step"]
+    added = sum(sum_dispatches(shape) for shape in minilm_shapes.values())
+    assert step.dispatches == len(minilm_shapes) + added
+    assert (step.copies, step.fills, step.waits, step.late_reads) == (0, 0, 0, 0)
