@@ -111,9 +111,9 @@ ADAM_SCALARS = """
   %c1 = arith.negf %n1 : f32
   %c2 = arith.negf %n2 : f32
   %lt = arith.divf %lr, %c1 : f32
-  %r2 = math.sqrt %c2 : f32
+  %root = math.sqrt %c2 : f32
   %u1 = arith.constant 1.0 : f32
-  %s = arith.divf %u1, %r2 : f32
+  %s = arith.divf %u1, %root : f32
   %lrt = util.optimization_barrier %lt : f32
   %st = util.optimization_barrier %s : f32
 """
