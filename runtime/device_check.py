@@ -31,12 +31,16 @@ _RENAMED = {
     "amx-tile": "amx_tile", "amx-int8": "amx_int8", "amx-bf16": "amx_bf16",
     "neon": "asimd", "fp-armv8": "fp", "fullfp16": "asimdhp", "dotprod": "asimddp",
     "lse": "atomics", "rdm": "asimdrdm", "crc": "crc32", "fp16fml": "asimdfhm",
+    "avxvnniint8": "avx_vnni_int8", "avxvnniint16": "avx_vnni_int16",
+    "avxneconvert": "avx_ne_convert", "avx512vp2intersect": "avx512_vp2intersect",
+    "rcpc": "lrcpc", "complxnum": "fcma", "fptoint": "frint", "altnzcv": "flagm2",
+    "f32mm": "svef32mm", "f64mm": "svef64mm",
 }  # fmt: skip
 _SAME = frozenset((
     "sse", "sse2", "ssse3", "sse4a", "avx", "avx2", "fma", "fma4", "f16c", "bmi2", "popcnt",
     "movbe", "adx", "aes", "vaes", "vpclmulqdq", "gfni", "xop", "tbm", "avx512f", "avx512cd",
     "avx512dq", "avx512bw", "avx512vl", "avx512ifma", "avx512vbmi",
-    "sve", "sve2", "bf16", "i8mm",
+    "sve", "sve2", "sve2p1", "sme", "sme2", "bf16", "i8mm", "flagm", "sha3", "cssc", "mops", "hbc",
 ))  # fmt: skip
 
 # A part of the GPU target's name -> parts of the device names that can run it.

@@ -102,8 +102,9 @@ class ScalarProgram:
     A row is `("input", variable path)`, `("constant", value)`, `("cast", row, dtype)` or
     `(op, row, ...)` with the graph's op names; rows refer to earlier rows by index. `table` lists
     the rows that fill the `scalars` argument, rounded once to `dtype`. `results` gives the next
-    value of host variables: (path, row). A function compiled with fences cannot return primitives,
-    so the new counters always come from here; a function with no table has `table=()`.
+    value of host variables: (path, row). The runtime takes the new counters from here; a function
+    without a table (`table=()`) also returns them, as primitives after its tensors, for hosts that
+    read no JSON.
     """
 
     dtype: str
