@@ -177,6 +177,23 @@ def copied(state: State, end: ir.Operation) -> State:
     return replace(state, value=result)
 
 
+def hide_move(state: State) -> None:
+    """Compute, in some way, a new value that a loop yields as it read it from elsewhere.
+
+    IREE would drop the loop and use what was read, without asking who replaces it, or what it was
+    made of.
+    """
+    loop = bindings.producer(state.value)
+    if loop is None:
+        return
+    block = loop.regions[0].blocks[0]
+    position = list(loop.results).index(state.value)
+    yielded = bindings.operations(block)[-1].operands[position]
+    sources = dict(zip(block.arguments, loop.operands, strict=True))
+    if yielded in sources and sources[yielded] != state.argument:
+        copies.hide(loop, position)
+
+
 def alias(function: func.FuncOp, step: AliasState) -> None:
     found, end = states(function), bindings.return_of(function)
     check_states(found)
@@ -189,6 +206,8 @@ def alias(function: func.FuncOp, step: AliasState) -> None:
             f"{'; '.join(lines)}. allow_copies=True computes it elsewhere and copies it"
         )
     settled = [copied(s, end) if reasons[s.number] is not None else s for s in found]
+    for state in settled:
+        hide_move(state)
     for update in updates_in_order(settled):
         place(update, end)
     if not step.in_place:
@@ -212,8 +231,10 @@ class AliasState(Pass):
     """Compute a value elsewhere, and copy it over the old one, where it cannot be made in place."""
 
     def run(self, module: ir.Module) -> None:
+        bindings.apply_greedily(module, {})  # what is x * 1.0 must show as x
         for function in bindings.functions(module):
             alias(function, self)
+        bindings.apply_greedily(module, {})
 
     def check(self, module: ir.Module) -> None:
         for function in bindings.functions(module):

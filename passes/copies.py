@@ -1,7 +1,7 @@
-"""A loop that copies, in a form that IREE does not see through.
+"""Copies that IREE does not see through.
 
-IREE replaces a loop that only yields its inputs by those inputs. Where they are state that another
-loop replaces, or were made out of the state that the copy goes to, that is wrong.
+IREE replaces a result that a loop yields as it read it by what it read. Where that is state that
+another loop replaces, or was made out of the state that the copy goes to, the step goes wrong.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from stepforge.passes.bindings import arith, ir, util
 
 def emit(values: Sequence[ir.Value]) -> ir.Operation:
     """One loop at the insertion point that copies tensors of one shape, bit by bit."""
-    number = ir.IntegerType.get_signless(32)
-    zero = arith.ConstantOp(number, 0).result
-    unknown = util.OptimizationBarrierOp([number], [zero]).results[0]
+    zero = unknown_zero()
     shape = list(values[0].type.shape)
     identity = ir.AffineMap.get_identity(len(shape))
 
     def fill(arguments: Sequence[ir.Value]) -> list[ir.Value]:
-        return [_same(scalar, unknown) for scalar in arguments[: len(values)]]
+        return [same(scalar, zero) for scalar in arguments[: len(values)]]
 
     return rewriting.build_generic(
         inputs=[(value, identity) for value in values],
@@ -31,8 +29,15 @@ def emit(values: Sequence[ir.Value]) -> ir.Operation:
     )
 
 
-def _same(scalar: ir.Value, zero: ir.Value) -> ir.Value:
-    """`scalar`, as the exclusive or of its bits with a zero that only the host knows to be one."""
+def unknown_zero() -> ir.Value:
+    """A zero that only the host knows to be one."""
+    number = ir.IntegerType.get_signless(32)
+    zero = arith.ConstantOp(number, 0).result
+    return util.OptimizationBarrierOp([number], [zero]).results[0]
+
+
+def same(scalar: ir.Value, zero: ir.Value) -> ir.Value:
+    """`scalar`, as the exclusive or of its bits with an unknown zero."""
     type_ = scalar.type
     bits = ir.IntegerType.get_signless(type_.width)
     if not isinstance(type_, ir.IntegerType):
@@ -41,5 +46,14 @@ def _same(scalar: ir.Value, zero: ir.Value) -> ir.Value:
         zero = arith.TruncIOp(bits, zero).result
     if bits.width > zero.type.width:
         zero = arith.ExtUIOp(bits, zero).result
-    same = arith.XOrIOp(scalar, zero).result
-    return same if isinstance(type_, ir.IntegerType) else arith.BitcastOp(type_, same).result
+    result = arith.XOrIOp(scalar, zero).result
+    return result if isinstance(type_, ir.IntegerType) else arith.BitcastOp(type_, result).result
+
+
+def hide(loop: ir.Operation, position: int) -> None:
+    """Make one result of a loop that yields an input no longer look like it."""
+    with ir.InsertionPoint(loop), loop.location:
+        zero = unknown_zero()
+    result = bindings.operations(loop.regions[0].blocks[0])[-1]
+    with ir.InsertionPoint(result), loop.location:
+        result.operands[position] = same(result.operands[position], zero)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings, clusters, copies, rewriting, scalar_math
+from stepforge.passes import bindings, clusters, rewriting, scalar_math
 from stepforge.passes.bindings import arith, func, ir
 from stepforge.passes.clusters import Cluster
 from stepforge.passes.errors import PassError, UnsupportedUpdateError
@@ -67,8 +67,6 @@ def _emit(
         return [scalars[root] for root in cluster.roots]
 
     with ir.InsertionPoint(cluster.readers[0]), steps[-1].location:
-        if all(clusters.is_move(step) for step in steps):
-            return copies.emit([step.operands[0] for step in steps])
         identity = ir.AffineMap.get_identity(len(shape))
         types = [root.type.element_type for root in cluster.roots]
         empty = {type_: rewriting.empty(shape, type_) for type_ in dict.fromkeys(types)}
