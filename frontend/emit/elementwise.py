@@ -138,10 +138,10 @@ def _power(b: Builder, x: Value, exponent: int) -> Value:
 
 
 def _pow(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-    """exp(y log |x|), then what C's pow says where that is not enough; products for x^2, x^3, x^4.
+    """|x| to the y, then what C's pow says where that is not enough; products for x^2, x^3, x^4.
 
-    Not math.powf: on CPU and Vulkan it is no closer, NaN for every negative x and for 0 to the 0,
-    and does not link for CPUs without an instruction that truncates (baseline x86-64).
+    math.powf is exp2(y * log2(x)) on CPU and Vulkan: NaN for every negative x, for 0 to the 0, and
+    for 1 and infinity to some powers.
     """
     exponent = _constant_value(node.inputs[1])
     if exponent in _PRODUCTS:
@@ -149,22 +149,25 @@ def _pow(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     x, y = xs
     zero, one, infinity = (constant(b, x, c) for c in (0.0, 1.0, math.inf))
     size = b.op("math.absf", [x])
-    power = b.op("math.exp", [b.op("arith.mulf", [y, b.op("math.log", [size])])])
+    power = b.op("math.powf", [size, y])
     at_zero = select(b, compare(b, "ogt", y, zero), zero, y)
     at_zero = select(b, compare(b, "olt", y, zero), infinity, at_zero)
     power = select(b, compare(b, "oeq", size, zero), at_zero, power)
     power = select(b, compare(b, "oeq", size, one), one, power)
     half = b.op("arith.mulf", [y, constant(b, y, 0.5)])
-    whole = b.op("math.floor", [y])
-    is_odd = _both(
-        b, compare(b, "une", b.op("math.floor", [half]), half), compare(b, "oeq", whole, y)
-    )
+    is_odd = _both(b, _is_whole(b, y, "oeq"), _is_whole(b, half, "une"))
     flipped = _both(b, is_odd, _has_sign_bit(b, x))
     power = select(b, flipped, b.op("arith.negf", [power]), power)
     is_negative = _both(b, compare(b, "olt", x, zero), compare(b, "olt", size, infinity))
-    undefined = _both(b, is_negative, compare(b, "une", whole, y))
+    undefined = _both(b, is_negative, _is_whole(b, y, "une"))
     power = select(b, undefined, constant(b, x, math.nan), power)
     return select(b, compare(b, "oeq", y, zero), one, power)
+
+
+def _is_whole(b: Builder, x: Value, predicate: str) -> Value:
+    """floor and ceil in comparison. LLVM makes trunc(x) == x of floor(x) == x, which does not link
+    for CPUs without an instruction for it (baseline x86-64)."""
+    return compare(b, predicate, b.op("math.floor", [x]), b.op("math.ceil", [x]))
 
 
 def _both(b: Builder, x: Value, y: Value) -> Value:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytest
 from iree import runtime as iree
 from numpy.typing import NDArray
 
@@ -31,6 +32,8 @@ class Backend:
     """Dtypes (short names) that it does not compile, or computes wrongly."""
     whole_words: bool = False
     """Whether the last bytes of a buffer past a multiple of 4 are lost (see test_emit_traps)."""
+    marks: tuple[pytest.MarkDecorator, ...] = ()
+    """What tests on it need."""
 
     def __str__(self) -> str:
         return self.name
@@ -57,7 +60,12 @@ VULKAN = Backend(
     ("--iree-hal-target-device=vulkan",),
     frozenset({"f16", "f64", "i64"}),
     whole_words=True,
+    marks=(pytest.mark.vulkan,),
 )
+CPU_BASELINE = replace(
+    CPU, name="baseline", flags=(*CPU.flags[:2], "--iree-llvmcpu-target-cpu=generic")
+)
+"""x86-64 without SSE4: no instruction that truncates, rounds, or fuses a product with a sum."""
 BACKENDS = (CPU, VMVX, VULKAN)
 COMMON_FLAGS = ("--iree-input-demote-f64-to-f32=false",)
 
@@ -98,7 +106,7 @@ def compile_text(text: str, backend: Backend) -> bytes:
     return bytes(output.map_memory())
 
 
-class Program:
+class Executable:
     """A loaded module on a device."""
 
     def __init__(self, vmfb: bytes, backend: Backend) -> None:
