@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from stepforge.passes.targets.dtypes import check_dtypes
+from stepforge.passes.targets.dtypes import check_dtypes, check_whole_words
 from stepforge.passes.targets.listing import TargetRow, parse_target, target_names, targets
 from stepforge.passes.targets.target import Target
 
-__all__ = ["Target", "TargetRow", "check_dtypes", "parse_target", "target_names", "targets"]
+__all__ = [
+    "Target",
+    "TargetRow",
+    "check_dtypes",
+    "check_whole_words",
+    "parse_target",
+    "target_names",
+    "targets",
+]

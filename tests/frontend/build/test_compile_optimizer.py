@@ -99,6 +99,28 @@ def test_a_dtype_that_the_target_lacks_is_refused_before_anything_is_compiled() 
 
 
 @pytest.mark.compiler
+@pytest.mark.parametrize(
+    ("target", "shape", "refused"),
+    [
+        ("vulkan", (5,), True),
+        ("vulkan", (5, 2), False),
+        ("vulkan", (), True),
+        ("vulkan:llvmpipe", (5,), False),
+        ("cpu", (5,), False),
+    ],
+)
+def test_bfloat16_that_fills_no_word_is_refused_where_words_are_stored(
+    target: str, shape: tuple[int, ...], refused: bool
+) -> None:
+    specs = {"w": (shape, "bfloat16")}
+    if not refused:
+        assert compile_optimizer(Adam(), specs, target=target).statistics["step"].dispatches == 1
+        return
+    with pytest.raises(UnsupportedDTypeError, match=r"parameter /w has \d elements.*multiple of 2"):
+        compile_optimizer(Adam(), specs, target=target)
+
+
+@pytest.mark.compiler
 def test_a_build_that_disagrees_is_refused(adam: Any) -> None:
     """The proof itself: another optimizer's code in place of the plain build is found out."""
     other = compile_optimizer(Adam(learning_rate=0.01, epsilon=1e-3), PARAMETERS)
