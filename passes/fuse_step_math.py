@@ -78,7 +78,7 @@ def _emit(
         )
 
 
-def _slice(roots: Sequence[ir.Value], position: dict[ir.Value, int]) -> list[ir.Operation]:
+def _slice(roots: Sequence[ir.Value], position: Mapping[ir.Value, int]) -> list[ir.Operation]:
     """The element-wise operations that the roots need, in program order."""
     waiting, found = list(roots), dict[ir.Value, ir.Operation]()
     while waiting:

@@ -118,7 +118,9 @@ def read(op: ir.Operation) -> Reduction:
 
 def neutral(combiner: ir.Operation, type_: ir.Type) -> ir.Value:
     """A constant that the combiner leaves everything unchanged with."""
-    return arith.ConstantOp(type_, _neutral(combiner, type_)).result
+    value = _neutral(combiner, type_)
+    assert value is not None, "the caller asks for the obstacle first"
+    return arith.ConstantOp(type_, value).result
 
 
 def _neutral(combiner: ir.Operation, type_: ir.Type) -> ir.Attribute | None:
