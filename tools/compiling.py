@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stepforge.frontend.hyperparameters import canonical_name
 from stepforge.tools.errors import ToolError
 from stepforge.tools.hyperparameters import describe
+from stepforge.tools.machine import why_not
 from stepforge.tools.outputs import file_safe
 from stepforge.tools.parameters import ParameterFile, choose, read_parameters
 from stepforge.tools.recipe import Recipe
@@ -40,6 +42,9 @@ class Written:
     bytes: int
     seconds: float
     """Spent compiling and checking."""
+    runs: bool
+    why: str
+    """Why it does not run on this machine."""
 
 
 def compile_job(job: Job) -> tuple[Written, ...]:
@@ -54,6 +59,8 @@ def compile_job(job: Job) -> tuple[Written, ...]:
         seconds[target] = time.perf_counter() - start
         progress("")
         log(f"compiled {job.name} for {target} in {duration(seconds[target])}")
+        for note in _notes(job, made[target]):
+            log(f"note: {note}")
     return tuple(
         _write(made[target], target, file, seconds[target], job.force)
         for target, file in job.files.items()
@@ -91,7 +98,25 @@ def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
     )
 
 
+def _notes(job: Job, artifact: Artifact) -> Iterator[str]:
+    """What the target and the compiler remarked, and settings that change nothing."""
+    yield from artifact.warnings
+    groups = artifact.manifest.groups
+    used = {item.name for group in groups for item in group.hyperparameters}
+    for name in sorted(map(canonical_name, job.recipe.settings)):
+        if name.startswith("adam_") and name not in used:
+            yield f"{job.name} does not use {name}"
+
+
 def _write(artifact: Artifact, target: str, file: Path, seconds: float, force: bool) -> Written:
     file.parent.mkdir(parents=True, exist_ok=True)
     artifact.save(file, force=force)
-    return Written(target=target, file=str(file), bytes=file.stat().st_size, seconds=seconds)
+    why = why_not(artifact.manifest.targets[0])
+    return Written(
+        target=target,
+        file=str(file),
+        bytes=len(artifact.data),
+        seconds=seconds,
+        runs=not why,
+        why=why,
+    )

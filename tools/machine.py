@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from stepforge.runtime.device_check import (
     host_features,
     missing_features,
 )
-from stepforge.runtime.devices import DRIVERS, Availability, open_device, probe, probe_all
+from stepforge.runtime.devices import DRIVERS, Availability, open_device, probe
 from stepforge.runtime.errors import DeviceMismatchError
 from stepforge.tools.errors import COMPILER_HINT, DeviceFailedError
 
@@ -109,12 +109,20 @@ def target_facts() -> tuple[TargetFacts, ...]:
         targets,
     )
 
-    drivers = {driver.driver: driver for driver in probe_all()}
-    return tuple(_facts(row, parse_target(row.name), drivers) for row in targets())
+    return tuple(_facts(row, parse_target(row.name)) for row in targets())
 
 
-def _facts(row: TargetRow, target: Target, drivers: Mapping[str, Availability]) -> TargetFacts:
-    why = _why_not(target, drivers)
+def _facts(row: TargetRow, target: Target) -> TargetFacts:
+    needed = manifest.Target(
+        name=target.name,
+        backend=target.backend,
+        device=target.device,
+        arch=target.arch,
+        cpu=target.cpu,
+        cpu_features=target.cpu_features,
+        iree_target=target.iree_target,
+    )
+    why = why_not(needed)
     return TargetFacts(
         name=row.name,
         hardware=row.hardware,
@@ -126,24 +134,15 @@ def _facts(row: TargetRow, target: Target, drivers: Mapping[str, Availability]) 
     )
 
 
-def _why_not(target: Target, drivers: Mapping[str, Availability]) -> str:
-    """Why the runtime would refuse an artifact of this target; empty when it would not."""
-    driver = drivers[DRIVERS[target.device][0]]
+def why_not(target: manifest.Target) -> str:
+    """Why the runtime here would refuse an artifact of this target; empty when it would not."""
+    driver = _probed(DRIVERS[target.device][0])
     if not driver.available:
         return one_line(driver.reason)
-    needed = manifest.Target(
-        name=target.name,
-        backend=target.backend,
-        device=target.device,
-        arch=target.arch,
-        cpu=target.cpu,
-        cpu_features=target.cpu_features,
-        iree_target=target.iree_target,
-    )
     if target.device != "local":
         device = open_device(driver.driver)
         try:
-            check_gpu(needed, device)
+            check_gpu(target, device)
         except DeviceMismatchError:
             return f"the device here is {device.name}"
         return ""
@@ -151,3 +150,6 @@ def _why_not(target: Target, drivers: Mapping[str, Availability]) -> str:
         return f"this machine is {host_architecture()}"
     lacking = missing_features(target.cpu_features, host_features())
     return f"this processor lacks {', '.join(lacking)}" if lacking else ""
+
+
+_probed = functools.cache(probe)

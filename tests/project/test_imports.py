@@ -79,10 +79,13 @@ def test_importing_the_frontend_loads_no_backend() -> None:
     assert of_kind(loaded, ("iree", "stepforge.passes", "stepforge.runtime")) == []
 
 
-@pytest.mark.parametrize("module", ["stepforge.tools.cli", "stepforge.tools.commands.compile"])
-def test_help_needs_no_backend(module: str) -> None:
-    loaded = loaded_by([module])
-    assert of_kind(loaded, ("iree", *FRAMEWORKS)) == []
+def test_the_list_of_verbs_needs_no_backend() -> None:
+    loaded = loaded_by(["stepforge.tools.cli"])
+    assert of_kind(loaded, ("iree", "numpy", *FRAMEWORKS)) == []
+
+
+def test_no_verb_needs_the_compiler_to_start() -> None:
+    loaded_by(modules_of("tools"), blocked=(*COMPILER, *FRAMEWORKS))
 
 
 def imports_of(path: Path) -> list[str]:

@@ -71,7 +71,9 @@ def test_a_choice_that_hangs_on_rounding_is_in_doubt() -> None:
 def test_halves_are_rounded_more() -> None:
     graph = Graph()
     x = graph.input("x", "float32", ())
-    (bounded,) = evaluate_bounded([ops.cast(x, bfloat16)], {"x": np.float32(0.1)}, Accuracy())
+    (bounded,) = evaluate_bounded(
+        [ops.cast(x, bfloat16)], {"x": np.asarray(np.float32(0.1))}, Accuracy()
+    )
     assert 2.0**-9 * 0.1 < bounded.error < 2.0**-7 * 0.1
 
 
@@ -87,7 +89,7 @@ def test_host_scalars_have_the_accuracy_of_the_host() -> None:
     graph = Graph()
     x = graph.input("x", "float32", ())
     node = ops.exp(x)
-    values = {"x": np.float32(1.0)}
+    values = {"x": np.asarray(np.float32(1.0))}
     (device,) = evaluate_bounded([node], values, Accuracy(functions=512.0))
     (host,) = evaluate_bounded([node], values, Accuracy(functions=512.0), host_inputs=[x])
     assert host.error < device.error / 50

@@ -127,6 +127,15 @@ def test_sgd_has_no_weight_decay(cli, parameters: Path, tmp_path: Path) -> None:
     assert "sgd has no adam_weight_decay; it has learning_rate" in result.stderr
 
 
+def test_notes_go_to_stderr(cli, parameters: Path, tmp_path: Path) -> None:
+    options = ("--set", "adam_beta1=0.5", "-o", tmp_path / "a.vmfb", "--json")
+    result = cli("compile", "sgd", "--params", parameters, *options)
+    assert "sgd does not use adam_beta1" in result.stderr
+    assert "is portable" in result.stderr
+    (written,) = json.loads(result.stdout)
+    assert (written["runs"], written["why"]) == (True, "")
+
+
 def test_parameters_are_needed(cli) -> None:
     assert "give --params FILE" in cli("compile", "sgd", "-o", "x.vmfb", code=2).stderr
 

@@ -10,6 +10,7 @@ import click
 from stepforge.frontend import KNOWN_OPTIMIZERS
 from stepforge.tools.compiling import Job, compile_job
 from stepforge.tools.hyperparameters import help_lines
+from stepforge.tools.machine import has_compiler, target_facts
 from stepforge.tools.outputs import output_paths
 from stepforge.tools.recipe import Recipe, combine, parse_settings, read_recipe, split_names
 from stepforge.tools.verb import Verb, file_size, json_option, print_json
@@ -26,11 +27,6 @@ class CompileVerb(Verb):
 
 
 def _target_lines() -> Iterator[tuple[str, str]]:
-    from stepforge.tools.machine import (  # noqa: PLC0415 - asks drivers: for the help alone
-        has_compiler,
-        target_facts,
-    )
-
     if not has_compiler():
         yield "none", "compiling needs pip install 'stepforge[compiler]'"
         return
@@ -124,4 +120,5 @@ def compile_command(
         print_json(written)
         return
     for item in written:
-        click.echo(f"{item.file}: {item.target}, {file_size(item.bytes)}")
+        runs = "runs here" if item.runs else f"does not run here ({item.why})"
+        click.echo(f"{item.file}: {item.target}, {file_size(item.bytes)}, {runs}")
