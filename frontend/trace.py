@@ -69,9 +69,13 @@ def trace(
 
 
 def _formula(named: Mapping[str, Optimizer]) -> str:
-    if len(named) == 1:
-        return next(iter(named.values())).formula
-    return "; ".join(f"{name} = {optimizer.formula}" for name, optimizer in named.items())
+    """Each formula once: an artifact's header has a bounded length, entry points do not."""
+    users: dict[str, list[str]] = {}
+    for name, optimizer in named.items():
+        users.setdefault(optimizer.formula, []).append(name)
+    if len(users) == 1:
+        return next(iter(users))
+    return "; ".join(f"{', '.join(names)} = {formula}" for formula, names in users.items())
 
 
 def _choose(
