@@ -7,19 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from stepforge.frontend.emit import double
 from stepforge.frontend.emit.bindings import Builder, Value
-from stepforge.frontend.emit.widths import Rule, compare, constant, is_float, select, widened
+from stepforge.frontend.emit.widths import Rule, compare, constant, is_float, select
 from stepforge.frontend.graph import Node
 
 Function = Callable[[Builder, Value], Value]
 
 
 def _math(float_op: str, integer_op: str = "") -> Rule:
-    """One op, by the kind of the operands, in their wide element."""
+    """One op, by the kind of the operands."""
 
     def rule(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
         return b.op(float_op if is_float(xs[0]) else integer_op, xs)
 
-    return widened(rule)
+    return rule
 
 
 def _by_width(single: Function, double: Function) -> Rule:
@@ -28,7 +28,7 @@ def _by_width(single: Function, double: Function) -> Rule:
     def rule(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
         return (double if xs[0].element == "f64" else single)(b, xs[0])
 
-    return widened(rule)
+    return rule
 
 
 def _op(name: str) -> Function:
@@ -198,14 +198,14 @@ RULES: Mapping[str, Rule] = {
     "add": _math("arith.addf", "arith.addi"),
     "sub": _math("arith.subf", "arith.subi"),
     "mul": _math("arith.mulf", "arith.muli"),
-    "div": widened(_div),
-    "rem": widened(_rem),
-    "pow": widened(_pow),
+    "div": _div,
+    "rem": _rem,
+    "pow": _pow,
     "maximum": _math("arith.maximumf", "arith.maxsi"),
     "minimum": _math("arith.minimumf", "arith.minsi"),
-    "neg": widened(_neg),
+    "neg": _neg,
     "abs": _math("math.absf", "math.absi"),
-    "sign": widened(_sign),
+    "sign": _sign,
     "sqrt": _math("math.sqrt"),
     "rsqrt": _math("math.rsqrt"),
     "exp": _math("math.exp"),
@@ -215,7 +215,7 @@ RULES: Mapping[str, Rule] = {
     "sin": _by_width(_op("math.sin"), double.sin),
     "cos": _by_width(_op("math.cos"), double.cos),
     "tanh": _by_width(_tanh, double.tanh),
-    "sigmoid": widened(_sigmoid),
+    "sigmoid": _sigmoid,
     "floor": _math("math.floor"),
     "ceil": _math("math.ceil"),
     "round": _math("math.roundeven"),

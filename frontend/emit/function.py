@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from stepforge.frontend.dtypes import as_dtype
 from stepforge.frontend.emit.bindings import Builder, FunctionArgument, Module, Value
 from stepforge.frontend.emit.errors import EmitError
-from stepforge.frontend.emit.rules import EMIT
+from stepforge.frontend.emit.rules import EMIT, needs_rounding
 from stepforge.frontend.emit.shaping import extract
-from stepforge.frontend.emit.widths import compare, constant, narrow
+from stepforge.frontend.emit.widths import compare, constant, enter, leave, rounded, wide_element
 from stepforge.frontend.graph import Node
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def _host_element(node: Node, name: str) -> str:
 
 
 def _enter(b: Builder, argument: Argument, given: Value) -> Value:
-    """The tensor that an argument stands for: a host scalar of rank 0, a bool as i1."""
+    """The tensor that an argument stands for: of rank 0, of i1, or of a wide element."""
     if argument.storage == "host":
         return b.op("tensor.from_elements", [given], shape=())
     if argument.node.dtype.kind == "bool":
         return compare(b, "ne", given, constant(b, given, 0))
-    return given
+    return enter(b, given)
 
 
 def _table_element(entry: EntryPoint) -> str:
@@ -91,21 +91,29 @@ def _table_entry(b: Builder, node: Node, table: Value, k: int) -> Value:
     x = extract(b, table, (), [k], [1], [1])
     if node.dtype.kind == "bool":
         return compare(b, "une", x, constant(b, x, 0))
-    return narrow(b, x, node.dtype.short)
+    return x
 
 
 def _compute(b: Builder, entry: EntryPoint, values: dict[Node, Value]) -> list[Value]:
     """The results; with a table, the new values of host arguments are none of them."""
     host = {x.result for x in entry.arguments if x.storage == "host"}
     results = [x for i, x in enumerate(entry.results) if not (_has_table(entry) and i in host)]
+    exact = dict[Node, Value]()
     for node in _missing([x.node for x in results], values):
         b.at(node.location)
-        values[node] = _rule(b, node, values)
+        for x in node.inputs:
+            if x not in exact:
+                exact[x] = _rounded(b, x, values[x])
+        values[node] = _rule(b, node, [exact[x] for x in node.inputs])
     b.at("")
     return [
-        _to_host(b, values[x.node], x) if i in host else _leave(b, values[x.node])
+        _to_host(b, values[x.node], x) if i in host else _leave(b, values[x.node], x.node)
         for i, x in enumerate(results)
     ]
+
+
+def _rounded(b: Builder, node: Node, x: Value) -> Value:
+    return rounded(b, x, node.dtype.short) if needs_rounding(node) else x
 
 
 def _missing(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Node]:
@@ -120,12 +128,12 @@ def _missing(outputs: Sequence[Node], values: Mapping[Node, Value]) -> list[Node
     return sorted(seen, key=lambda node: node.id)
 
 
-def _rule(b: Builder, node: Node, values: Mapping[Node, Value]) -> Value:
+def _rule(b: Builder, node: Node, operands: Sequence[Value]) -> Value:
     if node.op not in EMIT:
         fix = "add a row to EMIT" if node.op != "input" else "make it an argument of the entry"
         raise EmitError(f"{node.op}: no way to emit it", got=repr(node), hint=fix)
-    result = EMIT[node.op](b, node, [values[x] for x in node.inputs])
-    expected = (node.dtype.short, node.shape)
+    result = EMIT[node.op](b, node, operands)
+    expected = (wide_element(node.dtype.short), node.shape)
     assert (result.element, result.shape) == expected, f"{node!r} became {result.type}"
     return result
 
@@ -134,6 +142,8 @@ def _to_host(b: Builder, x: Value, result: Result) -> Value:
     return b.scalar("tensor.extract", [x], _host_element(result.node, result.name))
 
 
-def _leave(b: Builder, x: Value) -> Value:
-    """Bools cross a function boundary as i8."""
-    return b.op("arith.extui", [x], element="i8") if x.element == "i1" else x
+def _leave(b: Builder, x: Value, node: Node) -> Value:
+    """A result in the element that it has outside: bools cross a function boundary as i8."""
+    if x.element == "i1":
+        return b.op("arith.extui", [x], element="i8")
+    return leave(b, x, node.dtype.short)

@@ -13,11 +13,9 @@ from stepforge.frontend.emit.widths import (
     compare,
     constant,
     is_float,
-    narrow,
     select,
     whole,
     wide_element,
-    widen,
 )
 from stepforge.frontend.graph import Node
 
@@ -26,8 +24,7 @@ _LIMIT = {"i32": 2.0**31, "i64": 2.0**63}
 
 def _compare(float_predicate: str, integer_predicate: str) -> Rule:
     def rule(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-        x, y = (widen(b, v) for v in xs)
-        return compare(b, float_predicate if is_float(x) else integer_predicate, x, y)
+        return compare(b, float_predicate if is_float(xs[0]) else integer_predicate, *xs)
 
     return rule
 
@@ -53,10 +50,9 @@ _EXPONENT = {"f32": ("i32", 0x7F800000), "f64": ("i64", 0x7FF0000000000000)}
 def _is_finite(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     """Not all exponent bits set.
 
-    math.isfinite does not compile for VMVX, and x - x == 0 calls NaN finite on lavapipe. Widening
-    a 16-bit float keeps what is finite finite.
+    math.isfinite does not compile for VMVX, and x - x == 0 calls NaN finite on lavapipe.
     """
-    x = widen(b, xs[0])
+    x = xs[0]
     element, bits = _EXPONENT[x.element]
     pattern = b.op("arith.bitcast", [x], element=element)
     mask = constant(b, pattern, bits)
@@ -64,17 +60,18 @@ def _is_finite(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
 
 
 def _cast(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-    """Through the wide elements: f16 to i8 is f16 -> f32 -> i32 -> i8."""
-    target = node.dtype.short
-    x = widen(b, xs[0])
+    """Between the wide elements: from f16 to i8 is from f32 to i32, saturated as i8."""
+    x, target = xs[0], node.dtype.short
     if target == "i1":
         return compare(b, "une" if is_float(x) else "ne", x, constant(b, x, 0))
+    if x.element == "i1":
+        x = b.op("arith.extui", [x], element="i32")
     if is_float(x) and node.dtype.is_integer:
         return _saturate(b, x, target)
     if x.element == "f64" and node.dtype.is_half:
-        return narrow(b, _round_to_odd(b, x), target)
+        return _round_to_odd(b, x)
     wide = _resize(b, x, wide_element(target))
-    return narrow(b, wide if is_float(x) else whole(b, wide), target)
+    return whole(b, wide) if node.dtype.is_half and not is_float(x) else wide
 
 
 def _resize(b: Builder, x: Value, element: str) -> Value:
@@ -127,7 +124,7 @@ def _saturate(b: Builder, x: Value, target: str) -> Value:
     outside = b.op("arith.ori", [above, b.op("arith.ori", [below, compare(b, "uno", x, x)])])
     number = b.op("arith.fptosi", [_truncate(b, select(b, outside, zero, x), zero)], element=wide)
     least, greatest = constant(b, number, int(-limit)), constant(b, number, int(limit) - 1)
-    return narrow(b, select(b, above, greatest, select(b, below, least, number)), target)
+    return select(b, above, greatest, select(b, below, least, number))
 
 
 def _truncate(b: Builder, x: Value, zero: Value) -> Value:

@@ -10,7 +10,7 @@ import numpy as np
 from stepforge.frontend.dtypes import DType
 from stepforge.frontend.emit.bindings import Builder, Value
 from stepforge.frontend.emit.shaping import empty, first_element, index, integers, pointwise
-from stepforge.frontend.emit.widths import Rule, constant, is_float, widened
+from stepforge.frontend.emit.widths import Rule, constant, in_words, is_float
 from stepforge.frontend.graph import Node
 
 Identity = Callable[[DType], float]
@@ -44,7 +44,7 @@ def _reduce(float_op: str, integer_op: str, identity: Identity) -> Rule:
         attributes = {"dimensions": integers(axes)}
         return b.op("linalg.reduce", [x, out], like=out, attributes=attributes, body=body)
 
-    return widened(rule)
+    return in_words(rule)
 
 
 def _filled(b: Builder, element: str, shape: tuple[int, ...], number: float) -> Value:
@@ -90,5 +90,5 @@ RULES: Mapping[str, Rule] = {
     "reduce_min": _reduce("arith.minimumf", "arith.minsi", _greatest),
     "reduce_all": _reduce("", "arith.andi", _number(1)),
     "reduce_any": _reduce("", "arith.ori", _number(0)),
-    "cumsum": widened(_cumsum),
+    "cumsum": _cumsum,
 }

@@ -1,4 +1,7 @@
-"""EMIT: op name -> rule. A rule appends the operations of one node and gives its value."""
+"""EMIT: op name -> rule. A rule appends the operations of one node and gives its value.
+
+Operands and value are of the wide elements of their dtypes; operands are rounded, the value not.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 
 from stepforge.frontend.emit import elementwise, logic, reductions, shaping
 from stepforge.frontend.emit.widths import Rule
+from stepforge.frontend.graph import Node
 
 EMIT: Mapping[str, Rule] = {
     **shaping.RULES,
@@ -13,3 +17,14 @@ EMIT: Mapping[str, Rule] = {
     **logic.RULES,
     **reductions.RULES,
 }
+
+_PICK = frozenset({"where", "maximum", "minimum", "reduce_max", "reduce_min", "sign"})
+_MOVE = frozenset(shaping.RULES) - {"iota"}
+_FLIP = frozenset({"neg", "abs"})
+
+
+def needs_rounding(node: Node) -> bool:
+    """Whether its value, computed from numbers of its dtype, need not be one of them."""
+    if node.op in _PICK | _MOVE | {"input"}:
+        return False
+    return not (node.op in _FLIP and node.dtype.is_float)

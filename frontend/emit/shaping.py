@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from stepforge.frontend.dtypes import as_dtype, convert
 from stepforge.frontend.emit.bindings import Body, Builder, Value
 from stepforge.frontend.emit.widths import (
     Rule,
     constant,
+    in_words,
     literals,
-    narrow,
     whole,
     wide_element,
-    widened,
 )
 from stepforge.frontend.graph import Node
 from stepforge.frontend.ops import OPS
@@ -46,10 +46,11 @@ def index(b: Builder, axis: int) -> Value:
 
 
 def _constant(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-    words = iter(literals(OPS["constant"].numpy(**node.attributes)))
+    wide = as_dtype(wide_element(node.dtype.short))
+    words = iter(literals(convert(OPS["constant"].numpy(**node.attributes), wide)))
     value = node.attributes["value"]
     text = _nested(words, node.shape) if isinstance(value, tuple) else next(words, "")
-    like = Value(None, node.dtype.short, node.shape)
+    like = Value(None, wide.short, node.shape)
     return b.op(
         "arith.constant", [], like=like, attributes={"value": f"dense<{text}> : {like.type}"}
     )
@@ -62,7 +63,7 @@ def _nested(words: Iterator[str], shape: tuple[int, ...]) -> str:
 
 
 def _iota(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-    """Counts in integers, i64 only where the result is; 16-bit floats come from f32."""
+    """Counts in integers, i64 only where the result is."""
     wide = wide_element(node.dtype.short)
     counter = "i64" if wide == "i64" else "i32"
 
@@ -73,11 +74,11 @@ def _iota(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
         return inner.scalar("arith.sitofp", [count], wide)
 
     numbers = pointwise(b, [], empty(b, wide, node.shape), body)
-    return narrow(b, whole(b, numbers), node.dtype.short)
+    return whole(b, numbers) if node.dtype.is_half else numbers
 
 
 def _broadcast(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-    """Never widened: what is broadcast is a scalar of a fused chain, most of the time."""
+    """Bools as they are: what is broadcast is, most of the time, a scalar of a fused chain."""
     added = [i for i in range(node.rank) if i not in node.attributes["axes"]]
     if not added:
         return xs[0]
@@ -86,6 +87,8 @@ def _broadcast(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
 
 
 def _transpose(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+    if node.rank < 2:
+        return xs[0]  # of rank 0, linalg.transpose crashes the verifier
     out = empty(b, xs[0].element, node.shape)
     permutation = {"permutation": integers(node.attributes["permutation"])}
     return _move(b, "linalg.transpose", xs[0], out, permutation)
@@ -174,6 +177,8 @@ def _window(
 
 
 def _slice(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+    if 0 in node.shape:
+        return empty(b, xs[0].element, node.shape)  # MLIR wants the first element to exist
     starts, strides = node.attributes["starts"], node.attributes["strides"]
     return extract(b, xs[0], node.shape, starts, node.shape, strides)
 
@@ -201,6 +206,9 @@ def _pad(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
 def _reverse(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     """Reads backwards by index: a map such as (d0) -> (9 - d0) does not compile in IREE 3.13."""
 
+    if not node.attributes["axes"]:
+        return xs[0]
+
     def body(inner: Builder, _: Value) -> Value:
         indices = [_mirrored(inner, axis, node) for axis in range(node.rank)]
         return inner.scalar("tensor.extract", [xs[0], *indices], xs[0].element)
@@ -220,9 +228,9 @@ RULES: Mapping[str, Rule] = {
     "iota": _iota,
     "broadcast": _broadcast,
     "reshape": _reshape,
-    "transpose": widened(_transpose),
-    "slice": widened(_slice),
-    "concatenate": widened(_concatenate),
-    "pad": widened(_pad),
-    "reverse": widened(_reverse),
+    "transpose": in_words(_transpose),
+    "slice": in_words(_slice),
+    "concatenate": in_words(_concatenate),
+    "pad": in_words(_pad),
+    "reverse": in_words(_reverse),
 }

@@ -1,10 +1,14 @@
-"""Narrow elements are computed in wide ones: 16-bit floats in f32, i8 and i1 in i32.
+"""Narrow elements live in wide ones inside a function: 16-bit floats in f32, i8 in i32.
 
-16-bit floats, because the meaning of an op on them is its float32 result rounded once. i8, because
-VMVX has no conversion between floats and 8-bit integers. And even ops that only move elements,
-because of a trap: on Vulkan devices without 8- and 16-bit storage (the portable profile) IREE 3.13
-accesses narrow elements through 32-bit words, and the last, partial word of a buffer is neither
-read nor written; so as few narrow tensors as possible should stand between two dispatches.
+A bfloat16 node is an f32 tensor of bfloat16 numbers; only arguments and results have the narrow
+element. Three defects of IREE 3.13 are the reason:
+- On CPU a rounding to bfloat16 between two ops is dropped (f32 -> bf16 -> f32 in one loop).
+- On Vulkan devices without 8- and 16-bit storage (the portable profile) loops that are vectorised
+  and have a narrow element anywhere compute garbage, and the last, partial 32-bit word of a narrow
+  buffer is lost; so narrow tensors should not stand between two dispatches either.
+- VMVX has no conversion between floats or integers and 8- or 16-bit elements but a few.
+
+Bools are i1, which IREE treats well in loops; ops that may leave them in a buffer use i32 words.
 """
 
 from __future__ import annotations
@@ -19,8 +23,7 @@ from stepforge.frontend.graph import Node
 
 Rule = Callable[[Builder, Node, Sequence[Value]], Value]
 
-_WIDE = {"f16": "f32", "bf16": "f32", "i8": "i32", "i1": "i32"}
-_TO_WIDE = {"f16": "arith.extf", "bf16": "arith.extf", "i8": "arith.extsi", "i1": "arith.extui"}
+_WIDE = {"f16": "f32", "bf16": "f32", "i8": "i32"}
 
 _COMPARE_FLOATS = {"oeq": 1, "ogt": 2, "olt": 4, "ole": 5, "one": 6, "une": 13, "uno": 14}
 _COMPARE_INTEGERS = {"eq": 0, "ne": 1, "slt": 2, "sle": 3, "sgt": 4, "sge": 5, "uge": 9}
@@ -35,34 +38,58 @@ def wide_element(element: str) -> str:
     return _WIDE.get(element, element)
 
 
-def widen(b: Builder, x: Value) -> Value:
-    """x in its wide element, exactly."""
+def enter(b: Builder, x: Value) -> Value:
+    """A narrow argument in its wide element."""
     if x.element not in _WIDE:
         return x
-    return b.op(_TO_WIDE[x.element], [x], element=_WIDE[x.element])
+    return b.op("arith.extf" if is_float(x) else "arith.extsi", [x], element=_WIDE[x.element])
 
 
-def narrow(b: Builder, x: Value, element: str) -> Value:
-    """x, which is of the wide element of `element`, rounded (integers: wrapped) to `element`."""
+def leave(b: Builder, x: Value, element: str) -> Value:
+    """x, of the wide element of `element` and maybe not rounded yet, as a result of `element`."""
     if x.element == element:
         return x
-    if element == "i1":
-        return compare(b, "ne", x, constant(b, x, 0))
     return b.op("arith.truncf" if is_float(x) else "arith.trunci", [x], element=element)
 
 
-def widened(rule: Rule) -> Rule:
-    """The same rule on widened operands, its result narrowed to the node's dtype."""
+def rounded(b: Builder, x: Value, element: str) -> Value:
+    """x, of the wide element of `element`, as one of its numbers: integers wrap."""
+    if element == "bf16":
+        return _rounded_to_bfloat16(b, x)
+    if element == "f16":
+        return enter(b, leave(b, x, element))
+    if element == "i8":
+        bits = constant(b, x, 24)
+        return b.op("arith.shrsi", [b.op("arith.shli", [x, bits]), bits])
+    return x
 
-    def in_wide_element(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-        return narrow(b, rule(b, node, [widen(b, x) for x in xs]), node.dtype.short)
 
-    return in_wide_element
+def _rounded_to_bfloat16(b: Builder, x: Value) -> Value:
+    """The upper half of the bits, rounded to nearest, ties to even; a NaN stays as it is."""
+    bits = b.op("arith.bitcast", [x], element="i32")
+    upper = b.op("arith.shrui", [bits, constant(b, bits, 16)])
+    tie = b.op("arith.andi", [upper, constant(b, bits, 1)])
+    half = b.op("arith.addi", [tie, constant(b, bits, 0x7FFF)])
+    kept = b.op("arith.andi", [b.op("arith.addi", [bits, half]), constant(b, bits, -(2**16))])
+    number = b.op("arith.bitcast", [kept], element="f32")
+    return select(b, compare(b, "uno", x, x), x, number)
+
+
+def in_words(rule: Rule) -> Rule:
+    """The same rule, with bools as 0 and 1 in i32: a narrower tensor must not reach a buffer."""
+
+    def in_integers(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+        if node.dtype.kind != "bool":
+            return rule(b, node, xs)
+        words = rule(b, node, [b.op("arith.extui", [x], element="i32") for x in xs])
+        return compare(b, "ne", words, constant(b, words, 0))
+
+    return in_integers
 
 
 def whole(b: Builder, x: Value) -> Value:
     """x, which holds whole numbers, so that IREE does not merge the conversion that made a float of
-    an integer with the rounding to 16 bits that comes next: VMVX has no such conversion."""
+    an integer with a rounding to 16 bits that comes next: VMVX has no such conversion."""
     return b.op("math.roundeven", [x]) if is_float(x) else x
 
 
