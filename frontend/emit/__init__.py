@@ -13,9 +13,9 @@ What passes may rely on, besides valid MLIR without dynamic shapes:
 - Element-wise math is `arith` and `math` on tensors, all operands of one shape, without fast-math
   flags; bools are i1. Most ops are one operation; div and rem of integers, rem, pow, sign, sigmoid,
   is_finite, tanh and cast may be several.
-- 16-bit floats and i8 are the elements of arguments and results alone: `arith.extf` (`extsi`) at the
-  entry, `truncf` (`trunci`) at the exit, f32 (i32) between. What is used inside the function, and
-  not only returned, is rounded there: bfloat16 by integer arithmetic on the bits, i8 by two shifts.
+- 16-bit floats and i8 are the elements of arguments and results alone: `arith.extf` (`extsi`) at
+  the entry, `truncf` (`trunci`) at the exit, f32 (i32) between. What is used inside the function,
+  not only returned, is rounded there: bfloat16 by integer arithmetic on bits, i8 by two shifts.
 - A rank-0 value meets a shape only through `linalg.broadcast ins(%s : tensor<f32>)
   outs(%empty) dimensions = [0, 1, ..]`.
 - A reduction is `linalg.reduce { one op } ins(%x) outs(%filled) dimensions = [..]`, with the op

@@ -67,9 +67,12 @@ def _rem(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     x, y = xs
     if is_float(x):
         return _float_rem(b, x, y)
-    if _is_safe_divisor(node.inputs[1]):
-        return b.op("arith.remsi", xs)
-    return b.op("arith.remsi", [x, _safe_divisor(b, y)[2]])  # x rem 1 is 0, as for 0 and -1
+    divisor = y if _is_safe_divisor(node.inputs[1]) else _safe_divisor(b, y)[2]  # x rem 1 is 0
+    if x.element == "i64":
+        return b.op("arith.remsi", [x, divisor])
+    # On Vulkan the remsi of INT_MIN has the wrong sign: IREE takes it from the absolute value.
+    quotient = b.op("arith.divsi", [x, divisor])
+    return b.op("arith.subi", [x, b.op("arith.muli", [quotient, divisor])])
 
 
 def _float_rem(b: Builder, x: Value, y: Value) -> Value:

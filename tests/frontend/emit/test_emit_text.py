@@ -137,20 +137,31 @@ def test_bools_cross_the_boundary_as_bytes() -> None:
     )
 
 
-@pytest.mark.parametrize("short", ["f16", "bf16"])
-def test_16_bit_floats_are_rounded_by_every_op(short: str) -> None:
+@pytest.mark.parametrize(("short", "dtype"), [("f16", "float16"), ("bf16", "bfloat16")])
+def test_a_16_bit_float_is_widened_once_and_rounded_once(short: str, dtype: str) -> None:
     graph = Graph()
-    x = graph.input("x", short, SHAPE)
+    x = graph.input("x", dtype, SHAPE)
+    text = text_of(ops.cast(ops.cast(x, "float32") * 2.0, dtype))
     in_order(
-        text_of(x * x + x),
-        f"% = arith.extf % : tensor<4x3x{short}> to tensor<4x3xf32>",
+        text,
         f"% = arith.extf % : tensor<4x3x{short}> to tensor<4x3xf32>",
         "% = arith.mulf %, % : tensor<4x3xf32>",
         f"% = arith.truncf % : tensor<4x3xf32> to tensor<4x3x{short}>",
-        f"% = arith.extf % : tensor<4x3x{short}> to tensor<4x3xf32>",
-        f"% = arith.extf % : tensor<4x3x{short}> to tensor<4x3xf32>",
+    )
+    assert text.count("arith.") == 4, "the two lines, the product and its constant"
+
+
+def test_bfloat16_is_rounded_between_two_ops() -> None:
+    graph = Graph()
+    x = graph.input("x", "bfloat16", SHAPE)
+    in_order(
+        text_of(x * x + x),
+        "% = arith.mulf %, % : tensor<4x3xf32>",
+        "% = arith.bitcast % : tensor<4x3xf32> to tensor<4x3xi32>",
+        "% = arith.constant dense<-65536> : tensor<4x3xi32>",
+        "% = arith.bitcast % : tensor<4x3xi32> to tensor<4x3xf32>",
         "% = arith.addf %, % : tensor<4x3xf32>",
-        f"% = arith.truncf % : tensor<4x3xf32> to tensor<4x3x{short}>",
+        "% = arith.truncf % : tensor<4x3xf32> to tensor<4x3xbf16>",
     )
 
 
