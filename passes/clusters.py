@@ -24,7 +24,7 @@ from stepforge.passes.bindings import func, ir
 class Cluster:
     roots: tuple[ir.Value, ...]
     readers: tuple[ir.Operation, ...]
-    """What reads the roots from this cluster; its loop goes before the first of them."""
+    """What reads the roots from this cluster."""
 
 
 def is_inner(op: ir.Operation | None) -> bool:

@@ -26,13 +26,32 @@ def fuse(function: func.FuncOp) -> None:
     position = {result: index for index, op in enumerate(ops) for result in op.results}
     made = dict[ir.Value, ir.Value]()  # root -> what a broadcast of it finds
     for cluster in clusters.find_clusters(function):
-        generic = _emit(cluster, position, made)
+        generic = _emit(cluster, ops[-1], position, made)
         for root, result in zip(cluster.roots, generic.results, strict=True):
             made.setdefault(root, result)
             for reader in cluster.readers:
                 reader.replace_uses_of_with(root, result)
     rewriting.erase_dead(block)
     rewriting.sort_by_dependency(block)
+    fence_gathers(block)
+
+
+def fence_gathers(block: ir.Block) -> None:
+    """A barrier on each tensor whose elements the body of a loop picks by position.
+
+    IREE would fuse the loop that makes it, and then hold all of it in the memory of one thread.
+    """
+    fenced = dict[ir.Value, ir.Value]()
+    for op in bindings.operations(block):
+        for inner in bindings.nested(op):
+            picked = inner.operands[0] if inner.name == "tensor.extract" else None
+            made_by = None if picked is None else bindings.producer(picked)
+            if made_by is None or made_by.name in (rewriting.BARRIER, "arith.constant"):
+                continue
+            if picked not in fenced:
+                with ir.InsertionPoint.after(made_by), made_by.location:
+                    fenced[picked] = rewriting.barrier(picked)
+            inner.operands[0] = fenced[picked]
 
 
 def _mark_moves(function: func.FuncOp) -> None:
@@ -46,7 +65,10 @@ def _mark_moves(function: func.FuncOp) -> None:
 
 
 def _emit(
-    cluster: Cluster, position: Mapping[ir.Value, int], made: Mapping[ir.Value, ir.Value]
+    cluster: Cluster,
+    end: ir.Operation,
+    position: Mapping[ir.Value, int],
+    made: Mapping[ir.Value, ir.Value],
 ) -> ir.Operation:
     steps = _slice(cluster.roots, position)
     values = [value for step in steps for value in _reads(step)]
@@ -66,7 +88,7 @@ def _emit(
             scalars[step.results[0]] = result
         return [scalars[root] for root in cluster.roots]
 
-    with ir.InsertionPoint(cluster.readers[0]), steps[-1].location:
+    with ir.InsertionPoint(end), steps[-1].location:
         identity = ir.AffineMap.get_identity(len(shape))
         types = [root.type.element_type for root in cluster.roots]
         empty = {type_: rewriting.empty(shape, type_) for type_ in dict.fromkeys(types)}
