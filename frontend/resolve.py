@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 
 from stepforge.frontend import ops
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType, float32, float64, int64
+from stepforge.frontend.errors import HyperparameterError
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import (
     KNOWN_HYPERPARAMETERS,
@@ -58,6 +59,8 @@ class Resolved:
     """The scope that set it, as a path prefix: empty for the root."""
     scope: str
     """The optimizer's scope, if it is not the default and the optimizer itself set the value."""
+    explicit: bool = field(default=False, compare=False)
+    """Whether the optimizer itself set the value, so that no other may take its place."""
 
     @property
     def path(self) -> str:
@@ -99,6 +102,7 @@ def resolve(setting: Setting, at: Context, base: Context, scope: str = "") -> Re
         schedule=schedule,
         home=home.rstrip("/"),
         scope=scope,
+        explicit=setting.explicit is not None,
     )
 
 
@@ -112,7 +116,16 @@ def variable_of(resolved: Resolved, ctx: Context, dtype: DType) -> Variable:
     kind = KNOWN_HYPERPARAMETERS[resolved.name].kind
     number = int64 if kind == "integer" else float64 if dtype == float64 else float32
     scope, _, name = resolved.path.rpartition("/")
-    return host_number(ctx.at(scope), name, number, cast("float", resolved.value))
+    variable = host_number(ctx.at(scope), name, number, cast("float", resolved.value))
+    held = variable.spec.initializer.value
+    if resolved.explicit and resolved.schedule is None and held != resolved.value:
+        raise HyperparameterError(
+            f"the Context has the variable {resolved.path!r} already, which keeps its value",
+            expected=repr(held),
+            got=f"an explicit {resolved.name} of {resolved.value!r}",
+            hint="delete the variable first, use another Context, or leave the argument out",
+        )
+    return variable
 
 
 def read(

@@ -38,11 +38,16 @@ class Artifact:
         try:
             write_atomically(file, [self.data], force=force)
         except FileExistsError as error:
-            raise runtime.ArtifactWriteError(
-                f"{file} exists and is not overwritten; give force=True (--force), or another path"
-            ) from error
+            raise file_exists(file) from error
         except OSError as error:
             raise runtime.ArtifactWriteError(
                 f"cannot write {file} ({len(self.data)} bytes): {error}"
             ) from error
         return file
+
+
+def file_exists(file: Path) -> runtime.ArtifactWriteError:
+    """The refusal to write over a file."""
+    return runtime.ArtifactWriteError(
+        f"{file} exists and is not overwritten; give force=True (--force), or another path"
+    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from stepforge import runtime
-from stepforge.frontend.build.artifact import Artifact
+from stepforge.frontend.build.artifact import Artifact, file_exists
 from stepforge.frontend.build.describe import describe
 from stepforge.frontend.build.in_place_check import check_in_place, check_order
 from stepforge.frontend.build.parameters import parameter_specs
@@ -76,16 +77,32 @@ def compile_optimizer(
     chosen = parse_target(target)
     specs = parameter_specs(parameters)
     check_dtypes(chosen, [spec.dtype.name for spec in specs])
+    if output is not None and Path(output).exists() and not force:
+        raise file_exists(Path(output))
     context = Context() if context is None else context
-    for spec in specs:
-        context.variable(spec.name, spec.shape, spec.dtype, initializer=required())
-    program = trace(
-        optimizer, context, parameters=updates, loss_dtype=loss_dtype, after_update=after_update
-    )
+    with _unchanged_on_error(context):
+        for spec in specs:
+            context.variable(spec.name, spec.shape, spec.dtype, initializer=required())
+        program = trace(
+            optimizer, context, parameters=updates, loss_dtype=loss_dtype, after_update=after_update
+        )
     made = compile_program(program, chosen, dump_ir=None if dump_ir is None else Path(dump_ir))
     if output is None:
         return made
     return replace(made, path=made.save(output, force=force))
+
+
+@contextmanager
+def _unchanged_on_error(context: Context) -> Generator[None]:
+    """What is refused leaves no variable behind that would be in the way of the next try."""
+    before = {variable.path for variable in context.root}
+    try:
+        yield
+    except Exception:
+        for variable in list(context.root):
+            if variable.path not in before:
+                context.root.delete_variable(variable.path)
+        raise
 
 
 def compile_program(program: Program, target: Target, *, dump_ir: Path | None = None) -> Artifact:

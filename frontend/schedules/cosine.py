@@ -65,7 +65,7 @@ class CosineSchedule(Schedule):
     """
 
     period: Integer = None
-    """Steps; -n means n cycles, as in the seed's parameter."""
+    """Steps; -n means n cycles, as in the seed's parameter (not if it is Settable)."""
     cycles: Integer = None
     warm_up_steps: Integer = None
     minimum: Float = None
@@ -111,6 +111,13 @@ class CosineSchedule(Schedule):
         found = self.resolved(ctx, base)
         if all(x.settable or x.value for x in found[:2]):
             raise _both(found[0].value, found[1].value)
+        if found[0].settable and found[0].value <= 0:  # pyright: ignore[reportOperatorIssue]
+            raise HyperparameterError(
+                "a settable cosine period is a number of steps, so that it can change",
+                expected="a positive integer",
+                got=repr(found[0].value),
+                hint="for a number of cycles, give cycles=Settable(n)",
+            )
         period, cycles, warm_up, minimum, full = (read(x, ctx, graph, dtype) for x in found)
         here = ctx.at(OPTIMIZERS_SCOPE).at(COSINE_SCHEDULE_SCOPE)
         counter = counter_variable(here, GLOBAL_STEP_VARIABLE_NAME)

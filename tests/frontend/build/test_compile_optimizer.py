@@ -10,10 +10,23 @@ import numpy as np
 import pytest
 
 from stepforge import runtime
-from stepforge.frontend import Adam, AdamW, Context, Settable, StochasticGradientDescent, trace
+from stepforge.frontend import (
+    Adam,
+    AdamW,
+    Context,
+    CosineSchedule,
+    Settable,
+    StochasticGradientDescent,
+    trace,
+)
 from stepforge.frontend.build import compile_optimizer, in_place_check
 from stepforge.frontend.build.parameters import parameter_specs
-from stepforge.frontend.errors import InPlaceCheckError, ParameterError
+from stepforge.frontend.errors import (
+    FrontendError,
+    HyperparameterError,
+    InPlaceCheckError,
+    ParameterError,
+)
 from stepforge.frontend.program_json import program_from_json, program_to_json
 from stepforge.passes import UnsupportedDTypeError
 from stepforge.runtime.container import read_artifact
@@ -146,6 +159,34 @@ def test_targets_that_cannot_run_here_are_proved_on_the_cpu(target: str) -> None
     made = compile_optimizer(Adam(), {"w": "8xf32"}, target=target)
     assert made.manifest.targets[0].name.startswith(target.partition(":")[0])
     assert made.statistics["step"].dispatches == 1
+
+
+def test_what_is_refused_leaves_the_context_as_it_was() -> None:
+    context = Context()
+    with pytest.raises(FrontendError, match="reserved"):
+        compile_optimizer(Adam(), {"global_step": (3,)}, context=context)
+    assert list(context.root) == []
+    with pytest.raises(runtime.ArtifactWriteError, match="exists"):
+        compile_optimizer(Adam(), {"w": (3,)}, context=context, output=Path(__file__))
+    assert list(context.root) == []
+
+
+def test_an_explicit_value_that_a_variable_contradicts_is_refused() -> None:
+    context = Context()
+    context.variable("w", (2,), "float32")
+    trace(Adam(learning_rate=0.1), context)
+    trace(Adam(learning_rate=0.1), context)
+    trace(Adam(), context)  # without an explicit one, the variable keeps its value
+    with pytest.raises(HyperparameterError, match=r"learning_rate.*already(?s:.*)0\.1(?s:.*)0\.5"):
+        trace(Adam(learning_rate=0.5), context)
+
+
+def test_a_settable_period_counts_steps() -> None:
+    context = Context()
+    context.variable("w", (2,), "float32")
+    optimizer = Adam(learning_rate=CosineSchedule(period=Settable(-3), learning_rate=0.1))
+    with pytest.raises(HyperparameterError, match=r"cycles=Settable\(n\)"):
+        trace(optimizer, context)
 
 
 class Arraylike:
