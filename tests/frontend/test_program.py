@@ -129,7 +129,8 @@ def test_an_existing_learning_rate_keeps_its_value() -> None:
     ctx.at("optimizers").variable(
         "learning_rate", initializer=zeros(), trainable=False, storage="host", role="hyperparameter"
     ).set_value(0.75)
-    traced = trace(Adam(learning_rate=0.1), ctx)
+    ctx.set_param("learning_rate", 0.1)
+    traced = trace(Adam(), ctx)
     (rate,) = [x for x in traced.hyperparameters if x.name == "learning_rate"]
     assert rate.value == 0.75
 
