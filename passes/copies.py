@@ -14,7 +14,7 @@ from stepforge.passes.bindings import arith, ir, util
 
 def emit(values: Sequence[ir.Value]) -> ir.Operation:
     """One loop at the insertion point that copies tensors of one shape, bit by bit."""
-    zero = unknown_zero()
+    zero = unknown_zero(ir.InsertionPoint.current.block)
     shape = list(values[0].type.shape)
     identity = ir.AffineMap.get_identity(len(shape))
 
@@ -29,11 +29,12 @@ def emit(values: Sequence[ir.Value]) -> ir.Operation:
     )
 
 
-def unknown_zero() -> ir.Value:
-    """A zero that only the host knows to be one."""
+def unknown_zero(block: ir.Block) -> ir.Value:
+    """A zero that only the host knows to be one, made at the start of a block."""
     number = ir.IntegerType.get_signless(32)
-    zero = arith.ConstantOp(number, 0).result
-    return util.OptimizationBarrierOp([number], [zero]).results[0]
+    with ir.InsertionPoint.at_block_begin(block):
+        zero = arith.ConstantOp(number, 0).result
+        return util.OptimizationBarrierOp([number], [zero]).results[0]
 
 
 def same(scalar: ir.Value, zero: ir.Value) -> ir.Value:
@@ -52,8 +53,8 @@ def same(scalar: ir.Value, zero: ir.Value) -> ir.Value:
 
 def hide(loop: ir.Operation, position: int) -> None:
     """Make one result of a loop that yields an input no longer look like it."""
-    with ir.InsertionPoint(loop), loop.location:
-        zero = unknown_zero()
+    with loop.location:
+        zero = unknown_zero(loop.block)
     result = bindings.operations(loop.regions[0].blocks[0])[-1]
     with ir.InsertionPoint(result), loop.location:
         result.operands[position] = same(result.operands[position], zero)

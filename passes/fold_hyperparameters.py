@@ -40,6 +40,22 @@ def keep_on_host(block: ir.Block) -> None:
         op.operands[0] = kept[scalar]
 
 
+def hoist(block: ir.Block) -> None:
+    """Move the scalar math in front of the tensors: in between it would split the submission."""
+    ops = bindings.operations(block)[:-1]
+    scalars = [op for op in ops if _is_scalar(op)]
+    first = next((op for op in ops if not _is_scalar(op)), None)
+    if first is not None:
+        for op in scalars:
+            op.move_before(first)
+
+
+def _is_scalar(op: ir.Operation) -> bool:
+    if not op.name.startswith(("arith.", "math.", BARRIER)):
+        return False
+    return not any(isinstance(v.type, ir.RankedTensorType) for v in (*op.operands, *op.results))
+
+
 def belongs_on_host(op: ir.Operation) -> bool:
     """What the VM cannot do stays rank-0 math, and runs inside the loop that reads it."""
     if not is_rank0_math(op) or not scalar_math.runs_on_host(op):
@@ -72,6 +88,7 @@ class FoldHyperparameters(Pass):
         bindings.apply_greedily(module, {name: rank0_math_on_host_scalars for name in names})
         for function in bindings.functions(module):
             keep_on_host(bindings.body(function))
+            hoist(bindings.body(function))
 
     def check(self, module: ir.Module) -> None:
         for function in bindings.functions(module):

@@ -43,6 +43,7 @@ def test_one_bad_element_is_counted_wherever_it_is(size: int, target: str, dispa
     compiled = compile_module(clip_nan(size), target)
     step = compiled.statistics["step"]
     assert (step.dispatches, step.copies, step.late_reads) == (dispatches, 0, 0)
+    assert step.submissions == 1
     assert step.transient_bytes is not None
     assert step.transient_bytes <= 4 * MAX_TERMS, "the gradient was copied"
     module = Module(compiled.vmfb, "vulkan" if target.startswith("vulkan") else "local-sync")

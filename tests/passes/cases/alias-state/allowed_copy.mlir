@@ -3,9 +3,9 @@
 // that IREE cannot look through.
 // CHECK-LABEL: func.func @step
 // CHECK-SAME: iree.abi.output = 0 : index
+// CHECK: %[[ZERO:.*]] = util.optimization_barrier
 // CHECK: %[[T:.*]] = linalg.transpose
 // CHECK: %[[FENCED:.*]] = iree_tensor_ext.compute_barrier.start %[[T]]
-// CHECK: %[[ZERO:.*]] = util.optimization_barrier
 // CHECK: %[[COPY:.*]] = linalg.generic
 // CHECK-SAME: ins(%[[FENCED]]
 // CHECK: arith.xori %{{.*}}, %[[ZERO]]
