@@ -81,6 +81,10 @@ class StateLostError(StepforgeRuntimeError):
     """The device failed after the step was submitted: restore from a checkpoint."""
 
 
+class BusyError(StepforgeRuntimeError):
+    """A signal handler used the step that its own thread was in the middle of changing."""
+
+
 class ClosedError(StepforgeRuntimeError):
     """The step was used after `close`."""
 

@@ -19,6 +19,9 @@ from stepforge.runtime.devices import Device, open_device
 from stepforge.runtime.errors import DeviceMismatchError, UnknownNameError
 from stepforge.runtime.names import nearest
 
+MOMENT = 1_000_000_000
+"""Nanoseconds in which a call that was broken off may still end."""
+
 Value = Array | Tensor | float | int | np.number[Any]
 
 
@@ -40,8 +43,11 @@ class Timeline:
         self.signal.insert(self._semaphore, self.value)
 
     def reached(self) -> bool:
-        """True when the last call has ended."""
-        return self._semaphore.query() >= self.value
+        """True when the last call has ended well; one that is still running gets a moment."""
+        try:
+            return self._semaphore.wait(self.value, timeout=MOMENT)
+        except (RuntimeError, ValueError):
+            return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

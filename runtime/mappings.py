@@ -48,6 +48,11 @@ def by_path(
     return result
 
 
+def plain(given: Any) -> Any:
+    """A mapping as a dict, whose values no later look-up computes; anything else as it is."""
+    return dict(cast(Mapping[Any, Any], given).items()) if isinstance(given, Mapping) else given
+
+
 class Values(MutableMapping[str, Array]):
     """Reading copies from the device; assigning writes that variable and leaves all others."""
 

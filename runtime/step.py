@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from threading import Lock
+from threading import RLock
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -12,6 +12,7 @@ from stepforge.runtime.arrays import Array
 from stepforge.runtime.checkpoint import Origin, read_checkpoint, write_checkpoint
 from stepforge.runtime.entry import EntryPoint, shared_inputs
 from stepforge.runtime.errors import (
+    BusyError,
     ClosedError,
     ForkedProcessError,
     HostMemoryError,
@@ -24,7 +25,7 @@ from stepforge.runtime.errors import (
 from stepforge.runtime.executor import Module, Timeline
 from stepforge.runtime.hyperparameters import Hyperparameters
 from stepforge.runtime.manifest import Manifest, Scalar
-from stepforge.runtime.mappings import Gradients, Values, by_path, find_path
+from stepforge.runtime.mappings import Gradients, Values, by_path, find_path, plain
 from stepforge.runtime.names import listed, nearest
 from stepforge.runtime.nan_logger import NONFINITE, NanReport, Tracer, tell
 from stepforge.runtime.state import State
@@ -43,7 +44,8 @@ class CompiledStep:
     def __init__(self, manifest: Manifest, module: Module, sha256: str = "") -> None:
         self._manifest = manifest
         self._sha256 = sha256
-        self._lock = Lock()
+        # Its own thread may come again: a mapping or array that it was given may read the step.
+        self._lock = RLock()
         self._pid = os.getpid()
         self._module = module
         # A device with threads of its own does not survive a fork.
@@ -55,6 +57,10 @@ class CompiledStep:
         self._default = _default(self._entries)
         self._tracers: tuple[Tracer, ...] = ()
         self._closed = False
+        self._busy = BusyError(
+            "this thread is in the middle of a step, and a signal handler used it; set a flag in "
+            "the handler, and save or stop after the step"
+        )
         # Why the state cannot be used now; None when it can.
         self._problem: StepforgeRuntimeError | None = NotInitializedError(
             "there is no state yet: call initialize(parameters) or restore(path) first"
@@ -158,6 +164,9 @@ class CompiledStep:
         StateLostError when the device fails.
         """
         entry = self._default if function is None else self._entries.get(function)
+        if gradients is not None and gradients.__class__ is not dict:
+            # Outside the lock: another step's parameters take the lock of that step.
+            gradients = plain(gradients)
         with self._lock:
             if self._problem is not None or (self._threaded and os.getpid() != self._pid):
                 self._check_usable()
@@ -192,6 +201,8 @@ class CompiledStep:
     def close(self) -> None:
         """Give the device's memory back. Twice is fine; any other use then raises ClosedError."""
         with self._lock:
+            if self._problem is self._busy:
+                self._check_usable()
             self._closed = True
             self._problem = ClosedError("this step was closed; load the artifact again")
             self._default = None
@@ -274,25 +285,28 @@ class CompiledStep:
         primitives, following = entry.scalars(state.numbers)
         before = timeline.value
         try:
+            self._problem = self._busy
             entry.run(primitives)
-        except KeyboardInterrupt:
-            # Python raises it between two calls into IREE: before the call, or after the step.
-            if timeline.value != before and not timeline.reached():
-                self._lose(None)
-            elif timeline.value != before:
+            state.numbers.update(following)
+            self._problem = None
+        except BaseException as error:
+            # The device's failure, or what a signal handler raised, between any two lines above.
+            self._problem = lost = self._lost(error)
+            if timeline.value == before and not isinstance(error, Exception):
+                self._problem = None
+            elif timeline.value != before and timeline.reached():
                 state.numbers.update(following)
+                self._problem = None
+            elif isinstance(error, Exception):
+                raise lost from error
             raise
-        except Exception as error:
-            self._lose(error)
-        state.numbers.update(following)
 
-    def _lose(self, error: Exception | None) -> NoReturn:
-        text = str(error).split(";\n")[0].strip() if error else "the step was interrupted"
-        self._problem = StateLostError(
-            f"device {self.device!r} failed during a step, which may have changed part of the "
-            f"state: {text}; restore(path) a checkpoint, or initialize() again"
+    def _lost(self, error: BaseException) -> StateLostError:
+        text = str(error).split(";\n")[0].strip() or type(error).__name__
+        return StateLostError(
+            f"device {self.device!r} failed or was interrupted during a step, which may have "
+            f"changed part of the state: {text}; restore(path) a checkpoint, or initialize() again"
         )
-        raise self._problem from error
 
     def _replace(self, values: Mapping[str, Array]) -> None:
         """Write values that were checked; the state counts as lost until all are there."""
@@ -307,7 +321,7 @@ class CompiledStep:
         self._problem = None
 
     def _check_open(self) -> None:
-        if self._closed:
+        if self._closed or self._problem is self._busy:
             self._check_usable()
         if self._threaded and os.getpid() != self._pid:
             raise ForkedProcessError(

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stepforge import runtime
-from stepforge.runtime import loading
+from stepforge.runtime import executor, loading
 from stepforge.runtime.step import CompiledStep
 from support import handmade
 
@@ -122,9 +122,10 @@ def test_device_failure_loses_the_state(
     step.step(gradients)
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
 @pytest.mark.parametrize("after", [False, True])
 def test_interrupt_leaves_a_whole_step(
-    step: CompiledStep, gradients: Arrays, after: bool, monkeypatch: pytest.MonkeyPatch
+    step: CompiledStep, gradients: Arrays, kind: Any, after: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C before the call has no effect on the state, after it the step has been taken."""
     reference = handmade.snapshot(step)
@@ -133,11 +134,90 @@ def test_interrupt_leaves_a_whole_step(
     def interrupted(*arguments: Any) -> None:
         if after:
             submit(*arguments)
-        raise KeyboardInterrupt
+        raise kind
 
     with monkeypatch.context() as patch:
         patch.setattr(loading.Module, "submit", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(kind):
             step.step(gradients)
     assert step.global_step == int(after)
     assert (handmade.snapshot(step) == reference) is not after
+
+
+def test_an_exception_of_a_signal_handler_after_the_step(
+    step: CompiledStep, gradients: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler may raise any exception, as a time limit does; the step is whole all the same."""
+    submit = loading.Module.submit
+
+    def interrupted(*arguments: Any) -> None:
+        submit(*arguments)
+        raise TimeoutError("too long")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading.Module, "submit", interrupted)
+        with pytest.raises(TimeoutError, match="too long"):
+            step.step(gradients)
+    assert step.global_step == 1
+    step.step(gradients)
+    assert step.global_step == 2
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_interrupt_of_a_call_that_does_not_end(
+    step: CompiledStep,
+    parameters: Arrays,
+    gradients: Arrays,
+    kind: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was raised stays what it was; the state is lost until it is replaced."""
+
+    def interrupted(module: Any, *_: Any) -> None:
+        module.timeline.advance()
+        raise kind
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "MOMENT", 1)
+        patch.setattr(loading.Module, "submit", interrupted)
+        with pytest.raises(kind):
+            step.step(gradients)
+    with pytest.raises(runtime.StateLostError, match=r"interrupted during a step.*restore\(path\)"):
+        step.save("nowhere")
+    step.initialize(parameters)
+    step.step(gradients)
+    assert step.global_step == 1
+
+
+def test_a_signal_handler_does_not_see_half_a_step(
+    step: CompiledStep,
+    parameters: Arrays,
+    gradients: Arrays,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The device is at t + 1 and the counters are at t; nothing hangs either."""
+    submit = loading.Module.submit
+    uses = (
+        lambda: step.save(tmp_path / "half"),
+        lambda: step.parameters["w"],
+        lambda: step.learning_rate,
+        lambda: step.step(gradients),
+        lambda: step.initialize(parameters),
+        step.close,
+    )
+    seen: list[runtime.BusyError] = []
+
+    def handled(*arguments: Any) -> None:
+        submit(*arguments)
+        for use in uses:
+            with pytest.raises(runtime.BusyError, match="set a flag in the handler") as caught:
+                use()
+            seen.append(caught.value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading.Module, "submit", handled)
+        step.step(gradients)
+    assert len(seen) == len(uses)
+    assert step.global_step == 1
+    assert not list(tmp_path.iterdir())

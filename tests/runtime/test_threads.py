@@ -118,3 +118,42 @@ def test_closing_while_stepping(parameters: Arrays, gradients: Arrays) -> None:
                 take(step, gradients, 10**9)()
 
         together(until_closed, until_closed, step.close)
+
+
+def test_gradients_that_read_the_step_itself(step: CompiledStep, gradients: Arrays) -> None:
+    """Its own mappings, and arrays whose export asks the step."""
+
+    class Asks:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+            return step.parameters["w"]
+
+    done: list[int] = []
+
+    def body() -> None:
+        step.step(step.parameters)
+        step.step({**gradients, "w": Asks()})
+        step.initialize(step.parameters)
+        step.parameters["w"] = Asks()
+        step.step(gradients)
+        done.append(step.global_step)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert done == [1]
+
+
+def test_steps_that_read_each_other(parameters: Arrays) -> None:
+    with handmade.adam().load() as one, handmade.adam().load() as other:
+        for step in (one, other):
+            step.initialize(parameters)
+
+        def read(step: CompiledStep, source: CompiledStep) -> Callable[[], None]:
+            def body() -> None:
+                for _ in range(STEPS):
+                    step.step(source.parameters)
+
+            return body
+
+        together(read(one, other), read(other, one))
+        assert one.global_step == other.global_step == STEPS
