@@ -60,7 +60,7 @@ class Hyperparameters(Mapping[str, Scalar | str]):
         settable = [item for item in found if item.settable]
         if not settable or variable is None:
             raise HyperparameterError(_refusal(name, found[0]))
-        self._numbers.write_number(variable, _number(name, value, settable[0].value))
+        self._numbers.write_number(variable, _number(name, value, settable[0]))
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({item.name for items in self._table.values() for item in items}))
@@ -114,9 +114,9 @@ def _by_name(groups: tuple[Group, ...]) -> dict[str, list[Hyperparameter]]:
     return table
 
 
-def _number(name: str, value: Any, compiled: Scalar | str) -> Scalar:
-    """`value` as the Python number that the hyperparameter takes."""
-    item = _plain(value)
+def _number(name: str, value: Any, setting: Hyperparameter) -> Scalar:
+    """`value` as the Python number that the hyperparameter takes, within its bounds."""
+    item, compiled = _plain(value), setting.value
     where = f"hyperparameter {name!r}"
     if isinstance(compiled, bool):
         if isinstance(item, bool):
@@ -126,12 +126,21 @@ def _number(name: str, value: Any, compiled: Scalar | str) -> Scalar:
         raise HyperparameterError(f"{where}: expected a number, got {value!r}")
     if isinstance(compiled, int):
         if isinstance(item, int) and -(2**63) <= item < 2**63:
-            return item
+            return _within(where, item, setting)
         raise HyperparameterError(f"{where}: expected an integer of 64 bits, got {value!r}")
     # Said so that NaN fails too.
     if not abs(item) <= FLOAT32_MAX:
         raise HyperparameterError(f"{where}: expected a finite float32, got {value!r}")
-    return float(item)
+    return _within(where, float(item), setting)
+
+
+def _within(where: str, number: Scalar, setting: Hyperparameter) -> Scalar:
+    low, high = setting.minimum, setting.below
+    if (low is None or number >= low) and (high is None or number < high):
+        return number
+    bounds = [] if low is None else [f"of at least {low:g}"]
+    bounds += [] if high is None else [f"below {high:g}"]
+    raise HyperparameterError(f"{where}: expected a number {' and '.join(bounds)}, got {number!r}")
 
 
 def _plain(value: Any) -> Any:

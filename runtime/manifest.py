@@ -128,7 +128,8 @@ class Function:
 class Hyperparameter:
     """A setting of the optimizer: baked, or `settable` through the host variable `variable`.
 
-    A schedule has `variable` (where the last value is read) and `settable=False`.
+    A schedule has `variable` (where the last value is read) and `settable=False`. Values to set are
+    at least `minimum` and smaller than `below`; None: no bound.
     """
 
     name: str
@@ -136,6 +137,8 @@ class Hyperparameter:
     settable: bool = False
     variable: str | None = None
     aliases: tuple[str, ...] = ()
+    minimum: float | None = None
+    below: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

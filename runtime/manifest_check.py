@@ -197,6 +197,11 @@ def _check_group(
         _require(known or not item.settable, f"{where}: {item.name!r} is settable through nothing")
         finite = not isinstance(item.value, float) or math.isfinite(item.value)
         _require(finite, f"{where}: {item.name!r} is not finite")
+        low, high = item.minimum, item.below
+        bounded = all(x is None or math.isfinite(x) for x in (low, high))
+        _require(bounded, f"{where}: a bound of {item.name!r} is not finite")
+        ordered = low is None or high is None or low < high
+        _require(ordered, f"{where}: no value of {item.name!r} is within its bounds")
     known = group.function is None or group.function in functions
     _require(known, f"{where}: no function {group.function!r}")
     for name in group.variables or ():

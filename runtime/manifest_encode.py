@@ -97,6 +97,10 @@ def _hyperparameter(item: Hyperparameter) -> Json:
     if isinstance(item.value, float):
         row["hex"] = item.value.hex()
         row["value"] = repr(item.value)
+    if item.minimum is not None:
+        row["minimum"] = float(item.minimum)
+    if item.below is not None:
+        row["below"] = float(item.below)
     return row
 
 

@@ -127,14 +127,25 @@ def _target(item: Reader) -> Target:
 def _hyperparameter(item: Reader) -> Hyperparameter:
     keys = ["aliases", "name", "settable", "value", "variable"]
     exact = item.has("hex")
-    row = item.fields(*keys, *(["hex"] if exact else []))
+    row = item.fields(*keys, *(key for key in ("below", "hex", "minimum") if item.has(key)))
     return Hyperparameter(
         name=row["name"].text(),
         value=_exact_float(row) if exact else _plain(row["value"]),
         settable=row["settable"].boolean(),
         variable=row["variable"].optional(Reader.text),
         aliases=_texts(row["aliases"]),
+        minimum=_bound(row.get("minimum")),
+        below=_bound(row.get("below")),
     )
+
+
+def _bound(item: Reader | None) -> float | None:
+    if item is None:
+        return None
+    value = item.number()
+    if not isinstance(value, float):
+        item.fail("a float")
+    return value
 
 
 def _exact_float(row: dict[str, Reader]) -> float:

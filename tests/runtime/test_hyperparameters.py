@@ -109,3 +109,31 @@ def test_groups_that_differ(parameters: Arrays) -> None:
         step.initialize(parameters)
         step.hyperparameters.groups[1]["learning_rate"] = 0.5
         assert step.learning_rate == 0.5
+
+
+BOUNDS: list[tuple[dict[str, float], tuple[float, ...], tuple[float, ...], str]] = [
+    ({"minimum": 0.0, "below": 1.0}, (0, 0.5), (-0.5, 1.0, 2), "of at least 0 and below 1, got"),
+    ({"minimum": 0.0}, (0.0, 1e30), (-1e-30,), "of at least 0, got"),
+    ({"below": 1.0}, (-1e30, 0.5), (1,), "a number below 1, got"),
+]
+
+
+@pytest.mark.parametrize(("bounds", "good", "bad", "message"), BOUNDS)
+def test_bounds(
+    parameters: Arrays,
+    bounds: dict[str, float],
+    good: tuple[float, ...],
+    bad: tuple[float, ...],
+    message: str,
+) -> None:
+    rate = Hyperparameter("learning_rate", 0.001, True, handmade.LEARNING_RATE)
+    rate = dataclasses.replace(rate, **bounds)
+    with variants.with_manifest(handmade.sgd(), groups=(Group((rate,)),)).load() as step:
+        step.initialize(parameters)
+        for value in good:
+            step.learning_rate = value
+            assert step.learning_rate == value
+        for value in bad:
+            with pytest.raises(runtime.HyperparameterError, match=message):
+                step.learning_rate = value
+        assert step.learning_rate == good[-1]

@@ -165,6 +165,20 @@ def test_float_hyperparameters_have_decimal_and_hexadecimal() -> None:
     assert found["clip_nan"]["value"] is False
 
 
+def bounded(**bounds: Any) -> Manifest:
+    return dataclasses.replace(small(), groups=(Group((Hyperparameter("x", 0.5, **bounds),)),))
+
+
+@pytest.mark.parametrize(
+    "bounds", [{}, {"minimum": 0.0}, {"below": 1.0}, {"minimum": -1, "below": 0}]
+)
+def test_bounds_are_written_where_there_are_some(bounds: dict[str, float]) -> None:
+    data = to_json(bounded(**bounds))
+    row = json.loads(data)["groups"][0]["hyperparameters"][0]
+    assert {key: row[key] for key in ("minimum", "below") if key in row} == bounds
+    assert from_json(data) == bounded(**bounds)
+
+
 def test_runs() -> None:
     assert list(runs([0, 1, 2, 7, 9, 11, 3])) == [(0, 1, 3), (7, 2, 3), (3, 1, 1)]
     assert list(runs([])) == []
@@ -260,6 +274,8 @@ RULES: list[tuple[Manifest, str]] = [
         dataclasses.replace(small(), groups=(Group((Hyperparameter("x", 1),) * 2),)),
         "hyperparameter names must differ",
     ),
+    (bounded(minimum=float("-inf")), "a bound of 'x' is not finite"),
+    (bounded(minimum=1.0, below=1.0), "no value of 'x' is within its bounds"),
 ]
 
 
@@ -309,6 +325,8 @@ EDITS: list[tuple[Callable[[Any], object], str]] = [
     (lambda d: d["groups"][0]["hyperparameters"][0].update(hex="zz"), "a hexadecimal float"),
     (lambda d: d["groups"][0]["hyperparameters"][0].update(value="2"), "the decimal text 0.001"),
     (lambda d: d["groups"][0]["hyperparameters"][3].update(value=0.5), "a float also has 'hex'"),
+    (lambda d: d["groups"][0]["hyperparameters"][0].update(below="1"), r"below: expected a number"),
+    (lambda d: d["groups"][0]["hyperparameters"][0].update(minimum=True), r"expected a float"),
     (lambda d: d.update(facts=[["a"]]), "a pair of strings"),
 ]
 
