@@ -17,6 +17,7 @@ from stepforge.passes.rewriting import BARRIER
 #: Operations whose result may be the memory of their operand.
 _VIEWS = (
     BARRIER,
+    "tensor.bitcast",
     "tensor.cast",
     "tensor.collapse_shape",
     "tensor.expand_shape",
@@ -69,6 +70,19 @@ def check_states(found: Sequence[State]) -> None:
             raise UnsupportedUpdateError(
                 f"the new value of {state.label} is a {state.value.type}, the variable is a "
                 f"{state.argument.type}: cast or reshape it"
+            )
+
+
+def check_outs(function: func.FuncOp) -> None:
+    """Refuse a named operation that starts from an argument: IREE writes its result there."""
+    for op in bindings.operations(bindings.body(function)):
+        if not op.name.startswith("linalg.") or op.name == "linalg.generic":
+            continue
+        starts = list(op.operands)[len(op.operands) - len(op.results) :]
+        if any(bindings.producer(_source(value)) is None for value in starts):
+            raise UnsupportedUpdateError(
+                f"{op.name} at {bindings.where(op)} has an argument of the function as `outs`, and "
+                "IREE overwrites it. Start from a linalg.fill, and add the argument after"
             )
 
 
@@ -197,6 +211,7 @@ def hide_move(state: State) -> None:
 def alias(function: func.FuncOp, step: AliasState) -> None:
     found, end = states(function), bindings.return_of(function)
     check_states(found)
+    check_outs(function)
     reasons = {state.number: refusal(state) for state in found}
     refused = [state for state in found if reasons[state.number] is not None]
     if refused and not step.allow_copies:

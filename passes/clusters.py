@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from stepforge.passes import bindings, rewriting
+from stepforge.passes import arguments, bindings, rewriting
 from stepforge.passes.arguments import NAME, RESULT, ROLE
 from stepforge.passes.bindings import func, ir
+from stepforge.passes.errors import PassError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class _Touched:
     """What each value reads, element by element; one bit per argument of the function."""
 
     state: dict[ir.Value, int] = field(default_factory=dict[ir.Value, int])
-    """State arguments, and the one that a returned value replaces."""
+    """State arguments that change, and the one that a returned value replaces."""
     gradient: dict[ir.Value, int] = field(default_factory=dict[ir.Value, int])
     """Parameters whose gradient it reads."""
     parameters: int = 0
@@ -107,11 +108,18 @@ def _returned(function: func.FuncOp) -> list[list[ir.Value]]:
 def replaced(function: func.FuncOp) -> dict[int, ir.Value]:
     """Result index -> the tensor argument whose new value it is."""
     found = dict[int, ir.Value]()
+    results = len(function.type.results)
     attributes = bindings.argument_attributes(function)
     for argument, attrs in zip(function.arguments, attributes, strict=True):
         index = bindings.integer(attrs.get(RESULT))
-        if index is not None and isinstance(argument.type, ir.RankedTensorType):
-            found[index] = argument
+        if index is None or not isinstance(argument.type, ir.RankedTensorType):
+            continue
+        if index >= results:
+            raise PassError(
+                f"{arguments.label(attrs)} is replaced by result {index}, but "
+                f"@{function.name.value} has {results} results"
+            )
+        found[index] = argument
     return found
 
 
@@ -136,9 +144,11 @@ def _touched(function: func.FuncOp) -> _Touched:
 
 def _touch_arguments(function: func.FuncOp, touched: _Touched) -> None:
     attributes = bindings.argument_attributes(function)
+    returned = list(bindings.return_of(function).operands)
+    changed = {argument for i, argument in replaced(function).items() if returned[i] != argument}
     parameters = dict[str | None, int]()
     for bit, (argument, attrs) in enumerate(zip(function.arguments, attributes, strict=True)):
-        touched.state[argument] = 1 << bit if RESULT in attrs else 0
+        touched.state[argument] = 1 << bit if argument in changed else 0
         if bindings.text(attrs.get(ROLE)) == "parameter":
             touched.parameters |= 1 << bit
             parameters[bindings.text(attrs.get(NAME))] = 1 << bit

@@ -16,7 +16,9 @@ BARRIER = "iree_tensor_ext.compute_barrier.start"
 
 def is_math(op: ir.Operation) -> bool:
     """True for `arith` and `math`: an element of the result needs that element of the operands."""
-    return op.name.startswith(("arith.", "math.")) and op.name != "arith.constant"
+    if not op.name.startswith(("arith.", "math.")) or op.name == "arith.constant":
+        return False
+    return len(op.results) == 1
 
 
 def is_tensor_math(op: ir.Operation) -> bool:
