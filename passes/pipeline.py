@@ -37,7 +37,9 @@ def run_pipeline(
 
     `extra` passes run first, on the logical module. `in_place=False` makes the same module without
     aliasing state arguments. `dump_ir` names a folder that receives the module before the first
-    and after each pass. `stop_after` ends early, after the pass of that name. Raises `PassError`.
+    and after each pass. `stop_after` ends early, after the pass of that name. A state whose new
+    value cannot be computed over the old one is computed elsewhere and copied, which takes memory
+    in every step. Raises `PassError`.
     """
     passes = (*extra, *(_with_options(step, in_place) for step in PIPELINE))
     names = [step.name for step in passes]
