@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariable
 from stepforge.tools.errors import CorruptInputError, ToolError
 
 Arrays = dict[str, NDArray[Any]]
+
+# What reading a damaged .npz raises: an encrypted entry is a RuntimeError.
+DAMAGED_ZIP = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -32,7 +43,7 @@ def _read_npz(path: Path) -> Arrays:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise CorruptInputError(f"{path} is one bare array; expected an .npz of several")
             return {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+    except DAMAGED_ZIP as error:
         raise CorruptInputError(f"{path} is no whole .npz file: {error}") from error
 
 

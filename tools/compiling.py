@@ -103,8 +103,9 @@ def _notes(job: Job, artifact: Artifact) -> Iterator[str]:
     yield from artifact.warnings
     groups = artifact.manifest.groups
     used = {item.name for group in groups for item in group.hyperparameters}
-    for name in sorted(map(canonical_name, job.recipe.settings)):
-        if name.startswith("adam_") and name not in used:
+    asked = {canonical_name(name) for name in (*job.recipe.settings, *job.recipe.settable)}
+    for name in sorted(asked):
+        if name.startswith(("adam_", "cosine_")) and name not in used:
             yield f"{job.name} does not use {name}"
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from stepforge.tools.arrays import DAMAGED_ZIP
 from stepforge.tools.errors import CorruptInputError, ToolError
 
 # The bound that the safetensors format itself sets.
@@ -154,7 +155,7 @@ def _read_npz(path: Path) -> ParameterFile:
                     left_out.append((name, dtype.name))
                     continue
                 specs[name] = {"shape": list(shape), "dtype": _npy_dtype(path, name, dtype)}
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
+    except DAMAGED_ZIP as error:
         raise CorruptInputError(f"{path} is no whole .npz file: {error}") from error
     return ParameterFile(specs, tuple(left_out))
 

@@ -23,8 +23,10 @@ class Verb(click.Command):
         try:
             return super().invoke(ctx)
         except click.ClickException:
+            end_progress()
             raise
         except Exception as error:
+            end_progress()
             tool_error = as_tool_error(error)
             if tool_error is None:
                 raise

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from stepforge.tools.arrays import read_arrays
 from stepforge.tools.errors import CorruptInputError, ToolError
 from stepforge.tools.parameters import read_parameters
 
@@ -148,3 +149,14 @@ def test_json_must_be_a_mapping(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text("[1]")
     with pytest.raises(ToolError, match="mapping of names to specs"):
         read_parameters(tmp_path / "p.json")
+
+
+@pytest.mark.parametrize("read", [read_parameters, read_arrays])
+def test_a_damaged_compressed_npz_is_corrupt_input(read: Any, tmp_path: Path) -> None:
+    path = tmp_path / "m.npz"
+    np.savez_compressed(path, w=np.arange(4096, dtype=np.float32))
+    data = bytearray(path.read_bytes())
+    data[60:120] = b"\xff" * 60
+    path.write_bytes(data)
+    with pytest.raises(CorruptInputError, match=r"no whole \.npz"):
+        read(path)
