@@ -91,12 +91,32 @@ def _as_array(
     if shape == () and issubclass(kind, np.generic):
         return np.asarray(value)
     if shape == () and kind in (float, int):
-        return np.asarray(value).astype(dtype)
+        return _number(value, where, dtype, error)
     if issubclass(kind, _NO_ARRAYS):
         text = "None" if value is None else f"a {kind.__name__}"
         hint = "" if value is None else f"; make one with np.asarray(value, {_spelled(dtype)})"
         raise error(f"{where}: {expected}, got {text}{hint}")
     return _exported(value, f"{where}: {expected}", error)
+
+
+def _number(value: float, where: str, dtype: np.dtype[Any], error: type[InputError]) -> Array:
+    """A Python number: exact as an integer, rounded as a float."""
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        if isinstance(value, int) and limits.min <= value <= limits.max:
+            return np.asarray(value, dtype)
+        raise error(
+            f"{where}: expected an integer from {limits.min} to {limits.max}, got {_short(value)}"
+        )
+    try:
+        return np.asarray(float(value)).astype(dtype)
+    except OverflowError:
+        raise error(f"{where}: expected a {dtype.name}, got {_short(value)}") from None
+
+
+def _short(value: float) -> str:
+    # The digits of a huge int take long, and Python refuses more than some thousands.
+    return repr(value) if isinstance(value, float) else f"an int of {value.bit_length()} bits"
 
 
 def _exported(value: Any, expected: str, error: type[InputError]) -> Array:

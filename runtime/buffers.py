@@ -10,7 +10,8 @@ memory that both see.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from stepforge.runtime import bindings as iree
 from stepforge.runtime.devices import Device
+from stepforge.runtime.errors import DeviceMemoryError
 
 Array = NDArray[Any]
 
@@ -55,7 +57,10 @@ def _padded(size: int) -> int:
 
 
 class Memory:
-    """Makes, reads and writes the tensors of one device. Calls wait until the data has arrived."""
+    """Makes, reads and writes the tensors of one device. Calls wait until the data has arrived.
+
+    Whatever of it the device refuses or fails to do raises DeviceMemoryError.
+    """
 
     __slots__ = ("_allocator", "_device")
 
@@ -68,30 +73,32 @@ class Memory:
         if self._device.is_host:
             return self._imported(shape, dtype)
         size = _padded(math.prod(shape) * dtype.itemsize)
-        buffer = self._allocator.allocate_buffer(iree.STATE_MEMORY, iree.STATE_USAGE, size)
-        return _tensor(buffer, shape, dtype, None)
+        with self._doing(f"allocate {size} bytes"):
+            buffer = self._allocator.allocate_buffer(iree.STATE_MEMORY, iree.STATE_USAGE, size)
+            return _tensor(buffer, shape, dtype, None)
 
     def shared(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
         """A tensor that the host writes through `array` and the device reads."""
         if self._device.is_host:
             return self._imported(shape, dtype)
         size = _padded(math.prod(shape) * dtype.itemsize)
-        buffer = self._allocate_shared(size, iree.MAPPED_USAGE)
-        mapping = buffer.map()
-        memory = mapping.asarray((size,), np.dtype(np.uint8))
-        memory[:] = 0
-        return _tensor(buffer, shape, dtype, _shaped(memory, shape, dtype), mapping)
+        with self._doing(f"allocate {size} bytes that the host sees"):
+            buffer = self._allocate_shared(size, iree.MAPPED_USAGE)
+            mapping = buffer.map()
+            memory = mapping.asarray((size,), np.dtype(np.uint8))
+            memory[:] = 0
+            return _tensor(buffer, shape, dtype, _shaped(memory, shape, dtype), mapping)
 
     def read(self, tensor: Tensor) -> Array:
         """A copy of the contents, as a new array."""
         if tensor.array is not None:
             return tensor.array.copy()
         buffer = tensor.view.get_buffer()
-        staging = self._allocator.allocate_buffer(
-            iree.SHARED_MEMORY, iree.STAGING_USAGE, buffer.byte_length()
-        )
-        self._copy(buffer, staging)
-        data = staging.map().asarray((buffer.byte_length(),), np.dtype(np.uint8))
+        size = buffer.byte_length()
+        with self._doing(f"read {size} bytes"):
+            staging = self._allocator.allocate_buffer(iree.SHARED_MEMORY, iree.STAGING_USAGE, size)
+            self._copy(buffer, staging)
+            data = staging.map().asarray((size,), np.dtype(np.uint8))
         return _shaped(data, tensor.shape, tensor.dtype).copy()
 
     def write(self, tensor: Tensor, values: Array) -> None:
@@ -101,11 +108,12 @@ class Memory:
             return
         buffer = tensor.view.get_buffer()
         size = buffer.byte_length()
-        staging = self._allocator.allocate_buffer(iree.SHARED_MEMORY, iree.STAGING_USAGE, size)
-        data = staging.map().asarray((size,), np.dtype(np.uint8))
         flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-        data[: flat.size] = flat
-        self._copy(staging, buffer)
+        with self._doing(f"write {size} bytes"):
+            staging = self._allocator.allocate_buffer(iree.SHARED_MEMORY, iree.STAGING_USAGE, size)
+            data = staging.map().asarray((size,), np.dtype(np.uint8))
+            data[: flat.size] = flat
+            self._copy(staging, buffer)
 
     def result(self, view: iree.HalBufferView) -> Tensor:
         """A tensor that a call returned."""
@@ -114,16 +122,29 @@ class Memory:
         visible = int(buffer.memory_type()) & iree.HOST_VISIBLE
         if not (self._device.is_host and visible and int(buffer.allowed_usage()) & iree.MAPPABLE):
             return Tensor(shape, dtype, view, None, (buffer,))
-        mapping = buffer.map()
-        array = mapping.asarray(shape, dtype)
+        with self._doing("see a result"):
+            mapping = buffer.map()
+            array = mapping.asarray(shape, dtype)
         return Tensor(shape, dtype, view, array, (buffer, mapping))
 
     def _imported(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
         memory = aligned_bytes(math.prod(shape) * dtype.itemsize)
-        buffer = self._allocator.import_host_allocation(
-            memory, iree.SHARED_MEMORY, iree.IMPORTED_USAGE
-        )
-        return _tensor(buffer, shape, dtype, _shaped(memory, shape, dtype), memory)
+        with self._doing(f"import {memory.size} bytes"):
+            buffer = self._allocator.import_host_allocation(
+                memory, iree.SHARED_MEMORY, iree.IMPORTED_USAGE
+            )
+            return _tensor(buffer, shape, dtype, _shaped(memory, shape, dtype), memory)
+
+    @contextmanager
+    def _doing(self, what: str) -> Generator[None, None, None]:
+        try:
+            yield
+        except (RuntimeError, ValueError, MemoryError) as error:
+            text = str(error).split(";\n")[0].strip() or type(error).__name__
+            raise DeviceMemoryError(
+                f"device {self._device.spec!r} ({self._device.name}) cannot {what}: {text}; close "
+                "what else uses its memory, or load the artifact on another device"
+            ) from error
 
     def _allocate_shared(self, size: int, usage: int) -> iree.HalBuffer:
         try:

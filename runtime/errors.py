@@ -41,6 +41,10 @@ class DeviceMismatchError(DeviceError):
     """The device is there, but gives wrong numbers, or lacks what the artifact's code needs."""
 
 
+class DeviceMemoryError(DeviceError):
+    """The device failed to allocate, read or write its memory outside of a step."""
+
+
 class HostMemoryError(DeviceError):
     """A view was asked for, but the memory is the device's own."""
 

@@ -10,6 +10,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+# What a file system that does not sync folders answers, and a folder that may be written but not
+# read. The new file is in its place by then.
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES)
+
 # What a file system without hard links answers.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
@@ -19,7 +23,8 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], *, force:
 
     A reader sees the old file or the new one, also after a crash. An existing file keeps its mode.
     Raises FileExistsError unless `force`, and OSError; then `path` is untouched and no temporary
-    file is left.
+    file is left, unless the disk failed while the folder was synced: then the new file is there,
+    and may not outlast a crash.
     """
     if not force and path.exists():
         raise FileExistsError(f"{path} exists")
@@ -57,8 +62,12 @@ def _place(temporary: Path, path: Path, *, force: bool) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise

@@ -69,12 +69,16 @@ class Hyperparameters(Mapping[str, Scalar | str]):
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._table
+        return isinstance(name, str) and name in self._table
 
     def __repr__(self) -> str:
         return f"Hyperparameters({listed(self, limit=100)})"
 
-    def _found(self, name: str) -> list[Hyperparameter]:
+    def _found(self, name: object) -> list[Hyperparameter]:
+        if not isinstance(name, str):
+            raise UnknownHyperparameterError(
+                f"no hyperparameter {name!r}: expected a string, got {type(name).__name__}"
+            )
         if name not in self._table:
             raise UnknownHyperparameterError(
                 f"no hyperparameter {name!r}{nearest(name, self._table)}"

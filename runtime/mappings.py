@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from typing import Any, Protocol, cast
 
-from stepforge.runtime.arrays import Array
-from stepforge.runtime.errors import InputError, UnknownNameError
+from stepforge.runtime.arrays import Array, checked
+from stepforge.runtime.errors import ClosedError, GradientError, InputError, UnknownNameError
 from stepforge.runtime.names import listed, nearest
 
 
@@ -18,8 +18,10 @@ class Store(Protocol):
     def write_variable(self, path: str, value: Any) -> None: ...
 
 
-def find_path(name: str, paths: Collection[str], what: str) -> str:
+def find_path(name: object, paths: Collection[str], what: str) -> str:
     """The path of a name, given as `encoder/w` or `/encoder/w`. Raises UnknownNameError."""
+    if not isinstance(name, str):
+        raise UnknownNameError(f"no {what} {name!r}: expected a string, got {type(name).__name__}")
     if f"/{name}" in paths:
         return f"/{name}"
     if name in paths:
@@ -40,7 +42,9 @@ def by_path(
             f"{where}: expected a mapping of parameter names to arrays, got {type(given).__name__}"
         )
     result: dict[str, Any] = {}
-    for name, value in cast(Mapping[str, Any], given).items():
+    for name, value in cast(Mapping[object, Any], given).items():
+        if not isinstance(name, str):
+            raise error(f"{where}: expected strings as names, got {name!r} ({type(name).__name__})")
         path = f"/{name}" if f"/{name}" in paths else name
         if path in result:
             raise error(f"{where}: {path[1:]!r} is given twice, as {path[1:]!r} and {path!r}")
@@ -90,19 +94,28 @@ class Values(MutableMapping[str, Array]):
 class Gradients(Mapping[str, Array]):
     """Writable host memory in the right layout, by parameter: fill it, then call `step()`."""
 
-    __slots__ = ("_arrays",)
+    __slots__ = ("_arrays", "_problem")
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
-        self._arrays = arrays
+        self._arrays: Mapping[str, Array] = arrays
+        self._problem: str | None = None
+
+    def close(self, problem: str) -> None:
+        """Let go of the memory; every look-up then raises ClosedError with this text."""
+        self._arrays = {}
+        self._problem = problem
 
     def __getitem__(self, name: str) -> Array:
+        if self._problem is not None:
+            raise ClosedError(self._problem)
         return self._arrays[find_path(name, self._arrays, "gradient")]
 
     def __setitem__(self, name: str, value: Any) -> None:
         # `gradients[name] = x` and `gradients[name] += x` mean the contents.
         target = self[name]
         if value is not target:
-            target[...] = value
+            where = f"gradient {name.removeprefix('/')!r}"
+            target[...] = checked(value, where, target.dtype, target.shape, GradientError)
 
     def __iter__(self) -> Iterator[str]:
         return iter([path[1:] for path in self._arrays])

@@ -14,6 +14,7 @@ from stepforge.runtime.entry import EntryPoint, shared_inputs
 from stepforge.runtime.errors import (
     BusyError,
     ClosedError,
+    DeviceMemoryError,
     ForkedProcessError,
     HostMemoryError,
     InputError,
@@ -88,7 +89,7 @@ class CompiledStep:
     @property
     def functions(self) -> tuple[str, ...]:
         """The names of the entry points."""
-        return tuple(self._entries)
+        return tuple(f.name for f in self._manifest.functions if f.name != "self_test")
 
     @property
     def parameters(self) -> Values:
@@ -163,7 +164,7 @@ class CompiledStep:
         Raises GradientError and NotInitializedError before anything has changed, and
         StateLostError when the device fails.
         """
-        entry = self._default if function is None else self._entries.get(function)
+        entry = self._default if function is None else self._entry(function)
         if gradients is not None and gradients.__class__ is not dict:
             # Outside the lock: another step's parameters take the lock of that step.
             gradients = plain(gradients)
@@ -199,7 +200,12 @@ class CompiledStep:
             self._replace(values)
 
     def close(self) -> None:
-        """Give the device's memory back. Twice is fine; any other use then raises ClosedError."""
+        """Give the device's memory back, also that of `gradients`. Twice is fine.
+
+        Any other use then raises ClosedError, but for what the artifact says: `manifest`, `device`,
+        `functions`, names, and hyperparameters that were compiled in. Arrays that the caller still
+        holds stay valid.
+        """
         with self._lock:
             if self._problem is self._busy:
                 self._check_usable()
@@ -208,10 +214,19 @@ class CompiledStep:
             self._default = None
             self._entries.clear()
             self._state.tensors.clear()
+            self._gradients.close(str(self._problem))
             self._tracers = ()
 
     def attach_tracer(self, tracer: Tracer) -> None:
-        """Tell `tracer` of non-finite gradients. Raises InputError when they are not counted."""
+        """Tell `tracer` of non-finite gradients.
+
+        Raises InputError when they are not counted, or `tracer` has no method `trace`.
+        """
+        if not callable(getattr(tracer, "trace", None)):
+            raise InputError(
+                f"attach_tracer: expected an object with a method trace(count, *scopes), as "
+                f"NanLogger() is one, got {tracer!r}"
+            )
         if not self._manifest.nan_tracing:
             raise InputError(
                 "the artifact does not count non-finite values; compile it with nanlogger=True "
@@ -261,7 +276,7 @@ class CompiledStep:
         """Replace one variable, by its exact path. Raises InputError."""
         with self._lock:
             self._check_usable()
-            self._state.write(path, self._state.check(path, value))
+            self._write({path: self._state.check(path, value)}, f"writing variable {path!r}")
 
     def read_number(self, path: str) -> Scalar:
         """A host variable as it will be passed; before `initialize`, its first value."""
@@ -312,12 +327,26 @@ class CompiledStep:
         """Write values that were checked; the state counts as lost until all are there."""
         if isinstance(self._problem, StateLostError):
             # A failed semaphore stays failed, so the timeline starts anew.
-            self._module.timeline = Timeline(self._module.device)
-            for entry in self._entries.values():
-                entry.bind(self._module)
-        self._problem = StateLostError("replacing the state failed half-way; do it again")
-        for path, value in values.items():
-            self._state.write(path, value)
+            try:
+                self._module.timeline = Timeline(self._module.device)
+                for entry in self._entries.values():
+                    entry.bind(self._module)
+            except RuntimeError as error:
+                raise self._lost(error) from error
+        self._write(values, "replacing the state")
+
+    def _write(self, values: Mapping[str, Array], what: str) -> None:
+        self._problem = StateLostError(
+            f"{what} broke off half-way; restore(path) a checkpoint, or initialize() again"
+        )
+        try:
+            for path, value in values.items():
+                self._state.write(path, value)
+        except DeviceMemoryError as error:
+            self._problem = StateLostError(
+                f"{what} failed half-way: {error}; then restore(path) or initialize() again"
+            )
+            raise self._problem from error
         self._problem = None
 
     def _check_open(self) -> None:
@@ -340,13 +369,17 @@ class CompiledStep:
         counts = entry.outputs(NONFINITE)
         return tuple(NanReport(path, number, int(c)) for path, c in counts.items() if c)
 
-    def _refuse_function(self, function: str | None) -> NoReturn:
+    def _entry(self, function: object) -> EntryPoint | None:
+        return self._entries.get(function) if isinstance(function, str) else None
+
+    def _refuse_function(self, function: object) -> NoReturn:
         if function is None:
             raise InputError(
                 f"the artifact has several entry points; name one: step(gradients, function=...), "
                 f"of {listed(self._entries)}"
             )
-        raise UnknownNameError(f"no entry point {function!r}{nearest(function, self._entries)}")
+        hint = nearest(str(function), self._entries)
+        raise UnknownNameError(f"no entry point {function!r}{hint}")
 
     def _parameter_paths(self) -> list[str]:
         return [v.name for v in self._manifest.variables if v.role == "parameter"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +302,22 @@ def test_format_of_another_release(step: CompiledStep, tmp_path: Path) -> None:
     path.write_bytes(b"".join(encode(Tensors(changed.arrays, changed.metadata))))
     with pytest.raises(runtime.CheckpointError, match="expected checkpoint format '1', got '2'"):
         step.restore(path)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_does_not_sync_folders(
+    step: CompiledStep, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is in its place by then, so the save has not failed."""
+    fsync = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, "no folders")
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", files_only)
+        step.save(tmp_path / "x.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
+    step.restore(tmp_path / "x.safetensors")

@@ -216,6 +216,82 @@ def test_host_variables_take_numbers_only(step: CompiledStep) -> None:
     assert (step.global_step, step.learning_rate) == (5, 0.5)
 
 
+INTEGERS: list[Any] = [
+    (3.7, r"expected an integer from -9223372036854775808 to 9223372036854775807, got 3\.7"),
+    (3.0, r"expected an integer from .*, got 3\.0"),
+    (float("nan"), r"got nan"),
+    (float("inf"), r"got inf"),
+    (10**30, r"got an int of 100 bits"),
+    pytest.param(10**9999, r"got an int of \d+ bits", id="huge"),
+    (2**63, r"got an int of 64 bits"),
+    (True, r"got a bool"),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), INTEGERS)
+def test_integers_are_not_rounded(step: CompiledStep, value: Any, message: str) -> None:
+    before = handmade.snapshot(step)
+    with pytest.raises(runtime.InputError, match=message):
+        step.variables["/global_step"] = value
+    assert handmade.snapshot(step) == before
+    step.variables["/global_step"] = 2**63 - 1
+    assert step.global_step == 2**63 - 1
+
+
+def test_a_number_that_is_no_float(step: CompiledStep) -> None:
+    with pytest.raises(runtime.InputError, match="expected a float64, got an int of 1329 bits"):
+        step.variables["/optimizers/learning_rate"] = 10**400
+    step.variables["/optimizers/learning_rate"] = 1
+    assert step.learning_rate == 1.0
+
+
+@pytest.mark.parametrize(("value", "message"), REFUSED)
+def test_refused_item_of_the_steps_own_gradients(
+    step: CompiledStep, value: Any, message: str
+) -> None:
+    before = step.gradients["w"].copy()
+    with pytest.raises(runtime.GradientError, match=message):
+        step.gradients["w"] = value
+    np.testing.assert_array_equal(step.gradients["w"], before)
+
+
+def test_own_gradients_by_item(step: CompiledStep, gradients: Arrays) -> None:
+    step.gradients["w"] = gradients["w"]
+    step.gradients["/b"] = ByDlpack(gradients["b"])
+    step.gradients["b"] += 1
+    np.testing.assert_array_equal(step.gradients["w"], gradients["w"])
+    np.testing.assert_array_equal(step.gradients["b"], gradients["b"] + np.float32(1))
+
+
+@pytest.mark.parametrize("name", [1, None, ("w",), ["w"], b"w"])
+def test_names_that_are_no_strings(step: CompiledStep, gradients: Arrays, name: Any) -> None:
+    before = handmade.snapshot(step)
+    lookups = (
+        lambda: step.parameters[name],
+        lambda: step.variables[name],
+        lambda: step.gradients[name],
+        lambda: step.view(name),
+        lambda: step.hyperparameters[name],
+        lambda: step.parameters.__setitem__(name, gradients["w"]),
+        lambda: step.hyperparameters.__setitem__(name, 1.0),
+    )
+    for look in lookups:
+        with pytest.raises(runtime.UnknownNameError, match="expected a string, got"):
+            look()
+    assert name not in step.parameters
+    assert name not in step.hyperparameters
+    if name is not None:
+        with pytest.raises(runtime.UnknownNameError, match="no entry point"):
+            step.step(gradients, function=name)
+    if not isinstance(name, list):
+        given: Any = {**gradients, name: gradients["w"]}
+        with pytest.raises(runtime.GradientError, match="expected strings as names, got"):
+            step.step(given)
+        with pytest.raises(runtime.InputError, match="initialize: expected strings as names"):
+            step.initialize(given)
+    assert handmade.snapshot(step) == before
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision(dtype: str) -> None:
     kind = np.dtype(np.float16) if dtype == "float16" else np.dtype(ml_dtypes.bfloat16)

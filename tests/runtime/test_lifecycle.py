@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from stepforge import runtime
 from stepforge.runtime import executor, loading
+from stepforge.runtime.buffers import Memory, Tensor
+from stepforge.runtime.devices import Device
 from stepforge.runtime.step import CompiledStep
 from support import handmade
 
@@ -53,11 +59,17 @@ def test_after_close(step: CompiledStep, parameters: Arrays, gradients: Arrays) 
         lambda: step.learning_rate,
         lambda: step.view("w"),
         lambda: step.save("nowhere"),
+        lambda: step.gradients["w"],
+        lambda: step.gradients.__setitem__("w", gradients["w"]),
+        lambda: step.hyperparameters.__setitem__("learning_rate", 0.1),
+        lambda: step.variables.__setitem__("/w", gradients["w"]),
     )
     for use in uses[:3] + uses[4:]:
         with pytest.raises(runtime.ClosedError, match="was closed; load the artifact again"):
             use()
     assert repr(step) == "CompiledStep('adam', 2 parameters, closed)"
+    assert (step.device, step.functions) == ("local-sync", ("step",))
+    assert step.hyperparameters["adam_epsilon"] == 1e-7
     # Arrays that the caller still holds are his.
     view[...] = own[...] = 0
 
@@ -120,6 +132,68 @@ def test_device_failure_loses_the_state(
         step.step(gradients)
     assert handmade.snapshot(step) == expected
     step.step(gradients)
+
+
+def test_closing_frees_the_gradients(step: CompiledStep) -> None:
+    mapping = step.gradients
+    memory = weakref.ref(mapping["w"].base)
+    step.close()
+    gc.collect()
+    assert memory() is None
+    assert len(mapping) == 0
+
+
+def test_a_failed_write_loses_the_state(
+    step: CompiledStep, parameters: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise runtime.DeviceMemoryError("device 'x' cannot write 4 bytes")
+
+    for write, what in (
+        (lambda: step.parameters.__setitem__("w", parameters["w"]), r"writing variable '/w'"),
+        (lambda: step.initialize(parameters), r"replacing the state"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(Memory, "write", fail)
+            with pytest.raises(runtime.StateLostError, match=rf"{what} failed half-way: device"):
+                write()
+        with pytest.raises(runtime.StateLostError, match=r"restore\(path\) or initialize\(\)"):
+            step.save("nowhere")
+        step.initialize(parameters)
+
+
+class Refusing:
+    """The allocator of a device that is full, or gone."""
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: Any) -> None:
+            raise RuntimeError("c/runtime/src/x.c:1: RESOURCE_EXHAUSTED; full;\n[ 0] stack")
+
+        return fail
+
+
+@pytest.mark.parametrize("driver", ["vulkan", "local-sync"])
+def test_a_device_without_memory(driver: str) -> None:
+    hal: Any = SimpleNamespace(allocator=Refusing())
+    memory = Memory(Device(driver, driver, "some GPU", hal, 0))
+    for use in (memory.state, memory.shared):
+        with pytest.raises(
+            runtime.DeviceMemoryError, match=r"\(some GPU\) cannot .* bytes.*: .*full; close what"
+        ) as caught:
+            use((4,), np.dtype(np.float32))
+        assert "stack" not in str(caught.value)
+
+
+def test_a_device_that_fails_to_move_data() -> None:
+    hal: Any = SimpleNamespace(allocator=Refusing())
+    memory = Memory(Device("vulkan", "vulkan", "some GPU", hal, 0))
+    buffer = SimpleNamespace(byte_length=lambda: 64)
+    view: Any = SimpleNamespace(get_buffer=lambda: buffer)
+    tensor = Tensor((4,), np.dtype(np.float32), view, None)
+    with pytest.raises(runtime.DeviceMemoryError, match="cannot read 64 bytes"):
+        memory.read(tensor)
+    with pytest.raises(runtime.DeviceMemoryError, match="cannot write 64 bytes"):
+        memory.write(tensor, np.zeros(4, np.float32))
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])

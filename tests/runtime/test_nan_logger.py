@@ -125,3 +125,9 @@ def test_no_report_is_saved(parameters: Arrays, tmp_path: Any) -> None:
         NanLogger().attach(step)
         step.save(tmp_path / "x.safetensors")
     assert b"nanlogger" not in (tmp_path / "x.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("tracer", [None, 1, object(), print])
+def test_no_tracer(step: CompiledStep, tracer: Any) -> None:
+    with pytest.raises(runtime.InputError, match=r"expected an object with a method trace"):
+        step.attach_tracer(tracer)
