@@ -116,7 +116,12 @@ def missing_features(wanted: tuple[str, ...], here: frozenset[str] | None) -> li
 
 
 def check_gpu(target: Target, device: Device) -> None:
-    """Code for a GPU family runs on devices of that family. Raises DeviceMismatchError."""
+    """Code for a GPU family runs on devices of that family. Raises DeviceMismatchError.
+
+    The family is told by the device's name, all that IREE's bindings say of a device: its subgroup
+    size and features are not asked, and what the target records of them is for people. `self_test`
+    is what finds a device that computes wrong all the same.
+    """
     wanted = (target.iree_target or "").lower()
     name = device.name.lower()
     for parts, devices in _FAMILIES:
@@ -136,7 +141,15 @@ def self_test(module: Module, target: Target) -> None:
     if not target.self_test:
         return
     x = (np.arange(_SELF_TEST_SIZE) % 61 - 30).astype(np.float32)
-    mapped, total = module.call(SELF_TEST, [x])
+    try:
+        mapped, total = module.call(SELF_TEST, [x])
+    except RuntimeError as error:
+        text = str(error).split(";\n")[0].strip()
+        raise DeviceMismatchError(
+            f"device {module.device.spec!r} ({module.device.name}) cannot run the artifact's "
+            f"self-test: {text}; compile it (target {target.name!r}) for this device, or update "
+            "the driver"
+        ) from error
     wanted = 2 * x + 1
     wrong = int(np.count_nonzero(mapped != wanted))
     # Small integers: every order of summation gives this sum exactly.

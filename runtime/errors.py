@@ -1,7 +1,8 @@
 """Every failure of the runtime, one class per reason.
 
 All derive from `StepforgeRuntimeError`. Each message says the rule, what was expected, what was
-got, where, and what to do. After any of them except `StateLostError` the state is as it was.
+got, where, and what to do. After any of them except `StateLostError` the state is as it was, but
+for a `DeviceMemoryError` from reading the counts for a tracer: that step has been taken.
 """
 
 
@@ -82,7 +83,9 @@ class NotInitializedError(StepforgeRuntimeError):
 
 
 class StateLostError(StepforgeRuntimeError):
-    """The device failed after the step was submitted: restore from a checkpoint."""
+    """The device failed in a step or in replacing values, or was broken off there: restore from a
+    checkpoint, or initialize again.
+    """
 
 
 class BusyError(StepforgeRuntimeError):
@@ -90,7 +93,7 @@ class BusyError(StepforgeRuntimeError):
 
 
 class ClosedError(StepforgeRuntimeError):
-    """The step was used after `close`."""
+    """The step's state or gradients were used after `close`."""
 
 
 class CheckpointError(StepforgeRuntimeError):

@@ -39,7 +39,10 @@ class CompiledStep:
     """An optimizer loaded on a device; `stepforge.runtime.load` makes one.
 
     It owns the state. All methods may be called from several threads: each takes effect as a whole.
-    After any error but StateLostError the state is as it was.
+    After any of the runtime's errors but StateLostError the state is as it was. What something else
+    raises (Ctrl-C, a signal handler, a tracer) comes through as it is, before a step or after it;
+    where it broke the device's work off, every use from then on raises StateLostError until
+    `initialize` or `restore` (and an Exception becomes the cause of one at once).
     """
 
     def __init__(self, manifest: Manifest, module: Module, sha256: str = "") -> None:

@@ -1,7 +1,8 @@
 """Vulkan: one portable profile, and GPU families whose code runs on themselves alone.
 
 Code for another family than the device's computes wrong numbers without a message (seen on
-lavapipe), so the manifest records the family's subgroup size, and the runtime asks the device.
+lavapipe). The runtime compares the family with the device's name and runs the self-test; the
+subgroup size and the requirements are recorded for people, as IREE's bindings tell neither.
 """
 
 from __future__ import annotations

@@ -254,3 +254,16 @@ def test_load_checks_before_opening(monkeypatch: pytest.MonkeyPatch) -> None:
         variants.with_manifest(artifact, iree_version="2.0.0").load()
     with pytest.raises(runtime.DeviceMismatchError):
         artifact.load(device="vulkan")
+
+
+def test_self_test_that_the_device_breaks_off() -> None:
+    class Broken:
+        device = open_device("local-sync")
+
+        def call(self, *_: Any) -> None:
+            raise RuntimeError("x.c:1: DEVICE_LOST; gone;\n[ 0] stack")
+
+    module: Any = Broken()
+    target = dataclasses.replace(manifest().targets[0], self_test=True)
+    with pytest.raises(runtime.DeviceMismatchError, match=r"cannot run .*DEVICE_LOST; gone; comp"):
+        device_check.self_test(module, target)
