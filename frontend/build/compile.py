@@ -37,6 +37,7 @@ from stepforge.runtime.device_check import host_architecture
 from stepforge.runtime.devices import DRIVERS
 from stepforge.runtime.loading import load_module
 
+_CPU = "cpu"
 _NOT_HERE = (
     runtime.CpuMismatchError,
     runtime.DeviceMismatchError,
@@ -112,7 +113,8 @@ def compile_program(program: Program, target: Target, *, dump_ir: Path | None = 
         made = _artifact(program, target, compile_module(text, target, dump_ir=dump_ir))
         _prove_elsewhere(made, text)
         return made
-    pair = compile_both(text, target, dump_ir=dump_ir)
+    shared = target.name == _CPU and dump_ir is None
+    pair = _cpu_pair(text) if shared else compile_both(text, target, dump_ir=dump_ir)
     made = _artifact(program, target, pair.in_place)
     try:
         in_place, plain = (load_module(_pack(program, x)) for x in (pair.in_place, pair.plain))
@@ -158,4 +160,4 @@ def _prove_elsewhere(made: Artifact, text: str) -> None:
 @lru_cache(maxsize=1)
 def _cpu_pair(text: str) -> Pair:
     """The CPU's builds, kept for the next target of the same module."""
-    return compile_both(text, "cpu")
+    return compile_both(text, _CPU)

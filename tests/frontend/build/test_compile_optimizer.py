@@ -57,8 +57,10 @@ def test_the_artifact_holds_the_graph_it_was_compiled_from(adam: Any) -> None:
 
 
 @pytest.mark.compiler
-def test_equal_input_gives_equal_bytes(adam: Any) -> None:
-    assert compile_optimizer(Adam(learning_rate=0.01), PARAMETERS, target="cpu").data == adam.data
+def test_equal_input_gives_equal_bytes() -> None:
+    """On a target whose builds are not kept for the next one."""
+    first, second = (compile_optimizer(Adam(), PARAMETERS, target="vmvx").data for _ in range(2))
+    assert first == second
 
 
 @pytest.mark.compiler
