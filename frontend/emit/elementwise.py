@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from stepforge.frontend.emit import double
 from stepforge.frontend.emit.bindings import Builder, Value
-from stepforge.frontend.emit.widths import Rule, compare, constant, is_float, select
+from stepforge.frontend.emit.widths import Rule, ceil, compare, constant, is_float, select
 from stepforge.frontend.graph import Node
 
 Function = Callable[[Builder, Value], Value]
@@ -170,7 +170,7 @@ def _pow(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
 def _is_whole(b: Builder, x: Value, predicate: str) -> Value:
     """floor and ceil in comparison. LLVM makes trunc(x) == x of floor(x) == x, which does not link
     for CPUs without an instruction for it (baseline x86-64)."""
-    return compare(b, predicate, b.op("math.floor", [x]), b.op("math.ceil", [x]))
+    return compare(b, predicate, b.op("math.floor", [x]), ceil(b, x))
 
 
 def _both(b: Builder, x: Value, y: Value) -> Value:
@@ -180,6 +180,10 @@ def _both(b: Builder, x: Value, y: Value) -> Value:
 def _has_sign_bit(b: Builder, x: Value) -> Value:
     bits = b.op("arith.bitcast", [x], element=f"i{x.element[1:]}")
     return compare(b, "slt", bits, constant(b, bits, 0))
+
+
+def _ceil(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+    return ceil(b, xs[0])
 
 
 def _sigmoid(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
@@ -220,6 +224,6 @@ RULES: Mapping[str, Rule] = {
     "tanh": _by_width(_tanh, double.tanh),
     "sigmoid": _sigmoid,
     "floor": _math("math.floor"),
-    "ceil": _math("math.ceil"),
+    "ceil": _ceil,
     "round": _math("math.roundeven"),
 }

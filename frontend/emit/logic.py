@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from stepforge.frontend.emit.bindings import Builder, Value
 from stepforge.frontend.emit.widths import (
     Rule,
+    ceil,
     compare,
     constant,
     is_float,
@@ -129,7 +130,7 @@ def _saturate(b: Builder, x: Value, target: str) -> Value:
 
 def _truncate(b: Builder, x: Value, zero: Value) -> Value:
     """Because the fptosi of the VM, so of VMVX too, rounds to nearest; neither has math.trunc."""
-    down, up = b.op("math.floor", [x]), b.op("math.ceil", [x])
+    down, up = b.op("math.floor", [x]), ceil(b, x)
     return select(b, compare(b, "olt", x, zero), up, down)
 
 

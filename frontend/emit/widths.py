@@ -130,6 +130,14 @@ def compare(b: Builder, predicate: str, x: Value, y: Value) -> Value:
     return b.op(name, [x, y], element="i1", attributes=attributes)
 
 
+def ceil(b: Builder, x: Value) -> Value:
+    """The smallest whole number not below x; in f64 by floor, because baseline x86-64 has nothing
+    to link the other with."""
+    if x.element != "f64":
+        return b.op("math.ceil", [x])
+    return b.op("arith.negf", [b.op("math.floor", [b.op("arith.negf", [x])])])
+
+
 def select(b: Builder, condition: Value, x: Value, y: Value) -> Value:
     """x where the condition is true, else y."""
     return b.op("arith.select", [condition, x, y], element=x.element)

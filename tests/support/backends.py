@@ -7,7 +7,7 @@ hide one of the frontend.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,9 +34,15 @@ class Backend:
     """Whether the last bytes of a buffer past a multiple of 4 are lost (see test_emit_traps)."""
     marks: tuple[pytest.MarkDecorator, ...] = ()
     """What tests on it need."""
+    column: str = ""
+    """Of docs/ops-accuracy.md; empty is its name."""
 
     def __str__(self) -> str:
         return self.name
+
+    def promise(self, promised: Mapping[str, Mapping[str, float]], function: str) -> float:
+        """The bound that docs/ops-accuracy.md gives for a function, 0 for one that it lacks."""
+        return promised.get(function, {}).get(self.column or self.name, 0.0)
 
 
 CPU = Backend(
@@ -63,7 +69,7 @@ VULKAN = Backend(
     marks=(pytest.mark.vulkan,),
 )
 CPU_BASELINE = replace(
-    CPU, name="baseline", flags=(*CPU.flags[:2], "--iree-llvmcpu-target-cpu=generic")
+    CPU, name="baseline", column="cpu", flags=(*CPU.flags[:2], "--iree-llvmcpu-target-cpu=generic")
 )
 """x86-64 without SSE4: no instruction that truncates, rounds, or fuses a product with a sum."""
 BACKENDS = (CPU, VMVX, VULKAN)

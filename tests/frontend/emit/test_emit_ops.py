@@ -14,7 +14,7 @@ import pytest
 from stepforge.frontend.dtypes import DType
 from support import op_cases
 from support.accuracy import promised
-from support.backends import BACKENDS, Backend
+from support.backends import BACKENDS, CPU_BASELINE, Backend
 from support.emitted import Row, compile_entries
 from support.op_case import OpCase
 from support.ulp import ulp_distance
@@ -59,7 +59,7 @@ def rows(family: str, backend: Backend, *, quick: bool) -> list[Row]:
 
 def tolerance(row: Row, backend: Backend) -> float:
     case, result = row.case, row.node.dtype
-    promise = promised().get(case.op, {}).get(backend.name, 0.0)
+    promise = backend.promise(promised(), case.op)
     if result.is_half:
         return max(case.ulp, 0.501 + promise / 2**13)
     if result.itemsize == 8:
@@ -97,6 +97,12 @@ ON_EACH = [pytest.param(backend, marks=backend.marks, id=str(backend)) for backe
 @pytest.mark.parametrize("backend", ON_EACH)
 def test_ops_on_the_device(backend: Backend, family: str) -> None:
     check(rows(family, backend, quick=True), backend)
+
+
+@pytest.mark.parametrize("family", ["arithmetic", "unary", "casts"])
+def test_ops_on_a_baseline_cpu(family: str) -> None:
+    """It lacks instructions, and functions to link with in their place."""
+    check(rows(family, CPU_BASELINE, quick=True), CPU_BASELINE)
 
 
 @pytest.mark.slow
