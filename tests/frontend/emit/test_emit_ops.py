@@ -102,7 +102,8 @@ def test_ops_on_the_device(backend: Backend, family: str) -> None:
 @pytest.mark.parametrize("family", ["arithmetic", "unary", "casts"])
 def test_ops_on_a_baseline_cpu(family: str) -> None:
     """It lacks instructions, and functions to link with in their place."""
-    check(rows(family, CPU_BASELINE, quick=True), CPU_BASELINE)
+    floats = [r for r in rows(family, CPU_BASELINE, quick=True) if r.dtypes & {"f32", "f64"}]
+    check([r for r in floats if not r.dtypes & {"bf16", "f16", "i8"}], CPU_BASELINE)
 
 
 @pytest.mark.slow
