@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Literal, TypedDict
 
 from iree.compiler.api import Session
 
-from stepforge.passes import arguments, bindings, codegen, statistics
+from stepforge.passes import bindings, codegen, statistics
 from stepforge.passes.bindings import ir
 from stepforge.passes.errors import CompileError, Diagnostic
 from stepforge.passes.pipeline import run_pipeline
@@ -18,7 +17,8 @@ from stepforge.passes.plain_build import without_aliases
 from stepforge.passes.self_test import SelfTest
 from stepforge.passes.session import Lowering, open_session
 from stepforge.passes.statistics import Statistics
-from stepforge.passes.targets import Target, check_dtypes, check_whole_words
+from stepforge.passes.storage import check_storage
+from stepforge.passes.targets import Target, check_dtypes
 from stepforge.passes.targets.target import UNIVERSAL
 
 Build = Literal["in_place", "plain"]
@@ -57,7 +57,6 @@ def build_all(
     """Run the passes once, then compile each of `builds`."""
     with open_session(target.flags) as session:
         module = bindings.parse(text, session.context)
-        _check_arguments(module, target)
         extra = (SelfTest(),) if target.self_test else ()
         in_place = "in_place" in builds
         run_pipeline(module, in_place=in_place, dump_ir=dump_ir, extra=extra)
@@ -83,6 +82,7 @@ def _lower(
         lowering.advance("stream")
         if dump_ir is not None:
             (dump_ir / "iree-stream.mlir").write_text(f"{module}\n", encoding="utf-8")
+        check_storage(module, target)
         counted = statistics.collect(module)
         check_push_words(counted, target)
         capabilities = _after_codegen(lowering, target)
@@ -133,15 +133,6 @@ def _info(target: Target, dtypes: Iterable[str], capabilities: Sequence[str]) ->
         subgroup_size=target.subgroup_size,
         requirements=(*target.requirements, *capabilities),
     )
-
-
-def _check_arguments(module: ir.Module, target: Target) -> None:
-    for function in bindings.functions(module):
-        attributes = bindings.argument_attributes(function)
-        for type_, attrs in zip(function.type.inputs, attributes, strict=True):
-            if isinstance(type_, ir.RankedTensorType):
-                element, count = str(type_.element_type), math.prod(type_.shape)
-                check_whole_words(target, arguments.label(attrs), element, count)
 
 
 def used_dtypes(module: ir.Module) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepforge.passes.targets.dtypes import check_dtypes, check_whole_words
+from stepforge.passes.targets.dtypes import check_dtypes
 from stepforge.passes.targets.listing import TargetRow, parse_target, target_names, targets
 from stepforge.passes.targets.target import Target
 
@@ -10,7 +10,6 @@ __all__ = [
     "Target",
     "TargetRow",
     "check_dtypes",
-    "check_whole_words",
     "parse_target",
     "target_names",
     "targets",

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from stepforge.passes.errors import UnsupportedDTypeError
 from stepforge.passes.targets.target import UNIVERSAL, Target
 
+_FAMILY = "name a GPU family that has them (--target vulkan:adreno), or store float32"
+
 #: Names as variables carry them -> what the module stores them as.
 _STORED: Mapping[str, str] = {
     "float32": "f32",
@@ -21,14 +23,15 @@ _STORED: Mapping[str, str] = {
     "i1": "i8",
 }
 
-#: Elements narrower than the word that every GPU can store.
-_BYTES: Mapping[str, int] = {"bf16": 2, "f16": 2, "i16": 2, "i8": 1}
-
 #: Per backend and dtype: why not, and what to do instead.
 _REASONS: Mapping[tuple[str, str], tuple[str, str]] = {
     ("vulkan", "f16"): (
         "its GPUs need not have 16-bit floats in buffers, and IREE would compute garbage",
-        "name a GPU family that has them (--target vulkan:adreno), or store bfloat16 or float32",
+        _FAMILY,
+    ),
+    ("vulkan", "bf16"): (
+        "its GPUs need not have 16-bit elements in buffers, and IREE would compute garbage",
+        _FAMILY,
     ),
     ("vulkan", "f64"): (
         "its GPUs need not have 64-bit floats",
@@ -39,8 +42,8 @@ _REASONS: Mapping[tuple[str, str], tuple[str, str]] = {
         "use int32, or --target cpu, cuda or vmvx",
     ),
     ("vulkan", "i8"): (
-        "IREE has no valid 8-bit code for it",
-        "use int32 in place of int8 and bool, or --target vulkan",
+        "IREE has no right 8-bit code for it",
+        "use int32 in place of int8 and bool, or name a GPU family (--target vulkan:rdna3)",
     ),
     ("vmvx", "f16"): (
         "IREE cannot compile 16-bit floats for it",
@@ -66,19 +69,3 @@ def check_dtypes(target: Target, dtypes: Iterable[str]) -> None:
         raise UnsupportedDTypeError(
             f"target {target.name} cannot hold {dtype}: {why}; it has {has}, got {dtype}; {instead}"
         )
-
-
-def check_whole_words(target: Target, label: str, dtype: str, count: int) -> None:
-    """Raise `UnsupportedDTypeError` unless narrow elements fill whole 32-bit words on `target`.
-
-    GPUs without 16-bit stores are written a word at a time, and IREE 3.13 drops what is left of the
-    last one: `count` elements of `dtype` ("bf16") would keep an old value at their end.
-    """
-    size = _BYTES.get(dtype, 4)
-    if target.device != "vulkan" or target.has("f16") or size * count % 4 == 0:
-        return
-    raise UnsupportedDTypeError(
-        f"target {target.name} stores {dtype} in 32-bit words, which tensors must fill: {label} "
-        f"has {count} elements, expected a multiple of {4 // size}; store float32, pad it, or "
-        "name a GPU family that has 16-bit stores (--target vulkan:adreno)"
-    )

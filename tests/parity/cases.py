@@ -117,7 +117,7 @@ PLACES = (
         device="vulkan",
         bars="vulkan",
         marks=(pytest.mark.vulkan,),
-        refuses=("float16",),
+        refuses=("float16", "bfloat16"),
         wide_target="vulkan:llvmpipe",
     ),
     Place(name="vmvx", target="vmvx", device="local-sync", bars="vmvx", refuses=("float16",)),

@@ -18,7 +18,7 @@ from .cases import ROWS, Place, Row
 Array = NDArray[Any]
 
 # A size that fills no vector and no workgroup evenly, and one smaller than any; a step takes
-# 16,516 tuples at once. Both are even: see test_an_odd_number_of_bfloat16.
+# 16,516 tuples at once.
 SHAPES: Mapping[str, tuple[int, ...]] = {"dense/kernel": (127, 130), "bias": (6,)}
 COUNT = sum(int(np.prod(shape)) for shape in SHAPES.values())
 

@@ -178,7 +178,7 @@ def test_f16_on_the_portable_profile_uses_no_16_bit_floats() -> None:
         with Lowering(session, module, "a test") as lowering:
             lowering.advance("executable-targets")
             found = codegen.spirv_capabilities(module)
-    assert "Float16" not in found, mended("f16 is f16", "_PORTABLE_DTYPES in targets/vulkan.py")
+    assert "Float16" not in found, mended("f16 is f16", "the portable Family in targets/vulkan.py")
 
 
 LATE = """
