@@ -73,6 +73,10 @@ class VerifyError(FrontendError):
     """A graph that breaks a rule every graph must keep; the message names the node."""
 
 
+class GradientError(FrontendError):
+    """A gradient of what has none: not a single float, or an op without a derivative."""
+
+
 class ContextError(FrontendError):
     """A scope, a path, or a variable of a Context that is not what was asked for."""
 
