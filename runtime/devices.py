@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
@@ -11,6 +12,7 @@ from typing import Any
 from stepforge.runtime import bindings as iree
 from stepforge.runtime.errors import DeviceMismatchError, DeviceNotFoundError
 from stepforge.runtime.manifest import Manifest
+from stepforge.runtime.waiters import SOFTWARE, modest_waiters
 
 # The target's device -> the drivers that run it, the one for small work first.
 DRIVERS = {
@@ -85,8 +87,10 @@ def open_device(spec: str) -> Device:
 def _open(spec: str, pid: int) -> Device:
     driver = driver_of(spec)
     listed = _listed(driver)
+    software = any(str(d["name"]).startswith(SOFTWARE) for d in listed)
     try:
-        hal = iree.get_device(spec, cache=False)
+        with modest_waiters() if software else nullcontext():
+            hal = iree.get_device(spec, cache=False)
     except (RuntimeError, ValueError, NotImplementedError) as error:
         raise DeviceNotFoundError(_unavailable(spec, driver, error)) from error
     path = spec.partition("://")[2]

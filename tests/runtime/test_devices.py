@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -31,6 +33,28 @@ def manifest(**fields: Any) -> Manifest:
 
 
 # Finding devices.
+
+
+@pytest.mark.vulkan
+def test_a_software_device_leaves_the_processors_to_others() -> None:
+    """Its waiting threads never sleep: at the usual priority they would keep two cores busy."""
+    script = """if True:
+        import os, pathlib, time
+        from stepforge import runtime
+        runtime.probe("vulkan")
+        time.sleep(1)
+        for thread in pathlib.Path("/proc/self/task").iterdir():
+            comm = (thread / "comm").read_text().strip()
+            print(comm, os.getpriority(os.PRIO_PROCESS, int(thread.name)))
+    """
+    if not probe("vulkan").names[0].startswith("llvmpipe"):
+        pytest.skip("a real GPU's driver sleeps while it waits")
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    rows = [line.rsplit(" ", 1) for line in run.stdout.splitlines()]
+    computing = [nice for name, nice in rows if name.startswith("llvmpipe")]
+    assert computing
+    assert set(computing) == {"0"}
+    assert "19" in [nice for _, nice in rows]
 
 
 def test_local_devices_are_always_there() -> None:

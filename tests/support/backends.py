@@ -17,6 +17,7 @@ from iree import runtime as iree
 from numpy.typing import NDArray
 
 from stepforge.frontend.dtypes import DType
+from stepforge.runtime.waiters import modest_waiters
 
 Array = NDArray[Any]
 
@@ -117,7 +118,8 @@ class Executable:
 
     def __init__(self, vmfb: bytes, backend: Backend) -> None:
         api: Any = iree
-        self._api, self._device = api, api.get_device(backend.device)
+        with modest_waiters():
+            self._api, self._device = api, api.get_device(backend.device)
         instance = api.VmInstance()
         self._module = api.VmModule.copy_buffer(instance, vmfb)
         modules = [api.create_hal_module(instance, self._device), self._module]
