@@ -13,7 +13,7 @@ from stepforge.tools.errors import ToolError
 from stepforge.tools.hyperparameters import describe
 from stepforge.tools.machine import why_not
 from stepforge.tools.outputs import file_safe
-from stepforge.tools.parameters import ParameterFile, choose, read_parameters
+from stepforge.tools.parameters import choose, read_parameters
 from stepforge.tools.recipe import Recipe
 from stepforge.tools.verb import duration, log, progress
 
@@ -73,8 +73,7 @@ def _specs(recipe: Recipe) -> Mapping[str, Any]:
     if isinstance(recipe.params, Path):
         found = read_parameters(recipe.params, recipe.include, recipe.exclude)
     else:
-        given = ParameterFile(recipe.params)
-        found = choose(given, "the recipe", recipe.include, recipe.exclude)
+        found = choose(recipe.params, "the recipe", recipe.include, recipe.exclude)
     for name, dtype in found.left_out:
         log(f"left out {name} ({dtype}): optimizers update floating-point tensors")
     return found.specs

@@ -30,10 +30,31 @@ Spec = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class NotFloat:
+    """An integer or bool tensor of a file, which no optimizer updates."""
+
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A tensor of a file whose dtype no parameter has, and those that one has there."""
+
+    dtype: str
+    expected: str
+    instead: str
+    """What to do, beside leaving it out."""
+
+
+Found = Mapping[str, Spec | NotFloat | Unsupported]
+"""What a file holds, by name, before any name was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
 class ParameterFile:
     """`specs`: name -> spec as `compile_optimizer` takes it, in the file's order.
 
-    `left_out`: (name, dtype) of the integer and bool tensors, which no optimizer updates.
+    `left_out`: (name, dtype) of the integer and bool tensors among the names that were chosen.
     """
 
     specs: Mapping[str, Spec]
@@ -45,8 +66,9 @@ def read_parameters(
 ) -> ParameterFile:
     """The parameters of `path` that match a glob of `include` (none: all) and none of `exclude`.
 
-    Raises ToolError for an unknown kind of file, a spec of the wrong form or an empty choice, and
-    CorruptInputError for a damaged file.
+    Names are chosen first, so that a tensor of any dtype can be left out. Raises ToolError for an
+    unknown kind of file, a spec of the wrong form, a dtype that no parameter has or an empty
+    choice, and CorruptInputError for a damaged file.
     """
     reader = READERS.get(path.suffix)
     if reader is None:
@@ -58,17 +80,29 @@ def read_parameters(
 
 
 def choose(
-    found: ParameterFile, where: str, include: Sequence[str], exclude: Sequence[str]
+    found: Found, where: str, include: Sequence[str], exclude: Sequence[str]
 ) -> ParameterFile:
     """The parameters whose names match; `where` they were found is for messages."""
-    names = set(_chosen(tuple(found.specs), include, exclude))
-    if not names:
+    specs: dict[str, Spec] = {}
+    left_out: list[tuple[str, str]] = []
+    for name in _chosen(tuple(found), include, exclude):
+        entry = found[name]
+        if isinstance(entry, Unsupported):
+            raise ToolError(
+                f"parameters are {entry.expected}: {name!r} in {where} has dtype {entry.dtype}; "
+                f"leave it out with --exclude, or {entry.instead}"
+            )
+        if isinstance(entry, NotFloat):
+            left_out.append((name, entry.dtype))
+        else:
+            specs[name] = entry
+    if not specs:
+        floats = sum(not isinstance(entry, NotFloat) for entry in found.values())
         raise ToolError(
-            f"no parameter is left: {where} holds {len(found.specs)} floating-point tensors, "
+            f"no parameter is left: {where} holds {floats} floating-point tensors, "
             f"--include {list(include)} and --exclude {list(exclude)} leave none"
         )
-    chosen = {name: spec for name, spec in found.specs.items() if name in names}
-    return ParameterFile(chosen, found.left_out)
+    return ParameterFile(specs, tuple(left_out))
 
 
 def _chosen(
@@ -90,25 +124,22 @@ def _matches(name: str, globs: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
 
 
-def _read_safetensors(path: Path) -> ParameterFile:
+def _read_safetensors(path: Path) -> Found:
     with path.open("rb") as file:
         header = _safetensors_header(path, file)
-    specs: dict[str, Spec] = {}
-    left_out: list[tuple[str, str]] = []
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        dtype, shape = _safetensors_entry(path, name, entry)
-        if dtype in NOT_FLOATS:
-            left_out.append((name, dtype.lower()))
-            continue
-        if dtype not in FLOATS:
-            raise ToolError(
-                f"parameters are {', '.join(FLOATS.values())}: {name!r} in {path} has dtype "
-                f"{dtype}; leave it out with --exclude, or convert it"
-            )
-        specs[name] = {"shape": shape, "dtype": FLOATS[dtype]}
-    return ParameterFile(specs, tuple(left_out))
+    return {
+        name: _safetensors_found(*_safetensors_entry(path, name, entry))
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def _safetensors_found(dtype: str, shape: list[int]) -> Spec | NotFloat | Unsupported:
+    if dtype in FLOATS:
+        return {"shape": shape, "dtype": FLOATS[dtype]}
+    if dtype in NOT_FLOATS:
+        return NotFloat(dtype.lower())
+    return Unsupported(dtype, ", ".join(FLOATS.values()), "convert it")
 
 
 def _safetensors_header(path: Path, file: IO[bytes]) -> Mapping[str, Any]:
@@ -142,22 +173,26 @@ def _is_shape(value: object) -> bool:
     return all(type(item) is int and item >= 0 for item in cast("list[Any]", value))
 
 
-def _read_npz(path: Path) -> ParameterFile:
-    specs: dict[str, Spec] = {}
-    left_out: list[tuple[str, str]] = []
+def _read_npz(path: Path) -> Found:
+    found: dict[str, Spec | NotFloat | Unsupported] = {}
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.namelist():
                 with archive.open(entry) as file:
                     shape, dtype = _npy_header(file)
-                name = entry.removesuffix(".npy")
-                if dtype.kind in "iub":
-                    left_out.append((name, dtype.name))
-                    continue
-                specs[name] = {"shape": list(shape), "dtype": _npy_dtype(path, name, dtype)}
+                found[entry.removesuffix(".npy")] = _npz_found(dtype, shape)
     except DAMAGED_ZIP as error:
         raise CorruptInputError(f"{path} is no whole .npz file: {error}") from error
-    return ParameterFile(specs, tuple(left_out))
+    return found
+
+
+def _npz_found(dtype: np.dtype[Any], shape: tuple[int, ...]) -> Spec | NotFloat | Unsupported:
+    if dtype.kind in "iub":
+        return NotFloat(dtype.name)
+    if dtype.name in FLOATS.values() and dtype.isnative:
+        return {"shape": list(shape), "dtype": dtype.name}
+    expected = "float64, float32 or float16 in an .npz file"
+    return Unsupported(dtype.str, expected, "use .safetensors")
 
 
 def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -171,40 +206,31 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def _npy_dtype(path: Path, name: str, dtype: np.dtype[Any]) -> str:
-    if dtype.name in FLOATS.values() and dtype.isnative:
-        return dtype.name
-    raise ToolError(
-        f"parameters are float64, float32 or float16 in an .npz file: {name!r} in {path} has dtype "
-        f"{dtype.str}; leave it out with --exclude, or use .safetensors"
-    )
-
-
-def _read_json(path: Path) -> ParameterFile:
+def _read_json(path: Path) -> Found:
     try:
         return specs_of(str(path), json.loads(path.read_bytes()))
     except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{path} is no JSON: {error}") from error
 
 
-def _read_toml(path: Path) -> ParameterFile:
+def _read_toml(path: Path) -> Found:
     try:
         return specs_of(str(path), tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptInputError(f"{path} is no TOML: {error}") from error
 
 
-def specs_of(where: str, value: Any) -> ParameterFile:
+def specs_of(where: str, value: Any) -> Found:
     """A mapping of specs as it is; the compiler checks each (`"64x32xf32"`, shape and dtype)."""
     if not isinstance(value, dict):
         raise ToolError(
             f"{where} must be a mapping of names to specs such as "
             '{"encoder/w": {"shape": [64, 32], "dtype": "float32"}}, also "64x32xf32"'
         )
-    return ParameterFile(cast("dict[str, Spec]", value))
+    return cast("dict[str, Spec]", value)
 
 
-READERS: Mapping[str, Callable[[Path], ParameterFile]] = {
+READERS: Mapping[str, Callable[[Path], Found]] = {
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,
     ".json": _read_json,

@@ -118,6 +118,23 @@ def test_an_unknown_float_is_refused(tmp_path: Path) -> None:
         read_parameters(path)
 
 
+def test_an_unsupported_dtype_can_be_left_out(tmp_path: Path) -> None:
+    entries = {"w": {"dtype": "F32", "shape": [2]}, "lut": {"dtype": "F8_E4M3", "shape": [2]}}
+    path = header_only(tmp_path / "m.safetensors", entries)
+    assert list(read_parameters(path, exclude=("lut",)).specs) == ["w"]
+    assert list(read_parameters(path, include=("w",)).specs) == ["w"]
+    np.savez(tmp_path / "m.npz", w=np.zeros(2, np.float32), z=np.zeros(2, np.complex64))
+    assert list(read_parameters(tmp_path / "m.npz", exclude=("z",)).specs) == ["w"]
+    with pytest.raises(ToolError, match=r"'z' in .* has dtype <c8; leave it out with --exclude"):
+        read_parameters(tmp_path / "m.npz")
+
+
+def test_what_was_excluded_is_not_reported_as_left_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", w=np.zeros(2, np.float32), ids=np.zeros(2, np.int32))
+    assert read_parameters(tmp_path / "m.npz").left_out == (("ids", "int32"),)
+    assert read_parameters(tmp_path / "m.npz", exclude=("ids",)).left_out == ()
+
+
 HEADER_SPEC = {"w": {"dtype": "F32", "shape": [-1]}}
 
 
