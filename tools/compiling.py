@@ -98,12 +98,11 @@ def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
 
 
 def _notes(job: Job, artifact: Artifact) -> Iterator[str]:
-    """What the target and the compiler remarked, and settings that change nothing."""
+    """What the target and the compiler remarked, and baked settings that change nothing."""
     yield from artifact.warnings
     groups = artifact.manifest.groups
     used = {item.name for group in groups for item in group.hyperparameters}
-    asked = {canonical_name(name) for name in (*job.recipe.settings, *job.recipe.settable)}
-    for name in sorted(asked):
+    for name in sorted(map(canonical_name, job.recipe.settings)):
         if name.startswith(("adam_", "cosine_")) and name not in used:
             yield f"{job.name} does not use {name}"
 

@@ -6,10 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stepforge.frontend import Context, Optimizer, Settable, by_name
+from stepforge.frontend import Context, CosineSchedule, Optimizer, Settable, by_name
 from stepforge.frontend.hyperparameters import (
     KNOWN_HYPERPARAMETERS,
+    PARAM_CLIP_STEP_BY_VALUE,
+    PARAM_COSINE_SCHEDULE_LEARNING_RATE,
+    PARAM_LEARNING_RATE,
     PARAM_OPTIMIZER,
+    PARAM_TRAIN_LAST_STEP,
     canonical_name,
 )
 from stepforge.tools.errors import ToolError
@@ -26,8 +30,9 @@ class Described:
 def describe(name: str, settings: Mapping[str, Any], settable: Sequence[str]) -> Described:
     """The optimizer called `name`; every setting is a hyperparameter of the Context.
 
-    A settable one without a setting starts at the optimizer's default. Raises ToolError or
-    FrontendError, with the nearest name for an unknown one.
+    A settable one without a setting starts at the optimizer's default. Raises ToolError for a
+    settable one that the step would not read, and FrontendError, with the nearest name for an
+    unknown one.
     """
     values = {canonical_name(key): value for key, value in settings.items()}
     if PARAM_OPTIMIZER in values:
@@ -35,14 +40,51 @@ def describe(name: str, settings: Mapping[str, Any], settable: Sequence[str]) ->
     context = Context()
     for key, value in values.items():
         context.set_param(key, value)
-    defaults = {setting.name: setting.default for setting in by_name(context, name).settings()}
-    for key in map(canonical_name, settable):
-        default = defaults.get(key, KNOWN_HYPERPARAMETERS[key].default)
-        value = values.get(key, default)
-        if value is None:
-            raise ToolError(f"{name} has no {key}; it has {', '.join(sorted(defaults))}")
-        context.set_param(key, Settable(value))
-    return Described(by_name(context, name), context)
+    asked = tuple(map(canonical_name, settable))
+    given = {**_defaults(by_name(context, name)), **values}
+    # The full rate of a schedule is by default the optimizer's.
+    given.setdefault(PARAM_COSINE_SCHEDULE_LEARNING_RATE, given[PARAM_LEARNING_RATE])
+    for key in asked:
+        value = given.get(key, KNOWN_HYPERPARAMETERS[key].default)
+        if value is not None:
+            context.set_param(key, Settable(value))
+    described = Described(by_name(context, name), context)
+    read = numbers_read(described)
+    unread = [key for key in asked if key not in read]
+    if unread:
+        raise ToolError(
+            f"--settable takes numbers that the step reads: {name} does not read "
+            f"{', '.join(unread)} here; expected {', '.join(sorted(read))}"
+            f"{_schedule_hint(unread)}"
+        )
+    return described
+
+
+def _defaults(optimizer: Optimizer) -> dict[str, Any]:
+    return {setting.name: setting.default for setting in optimizer.settings()}
+
+
+def numbers_read(described: Described) -> frozenset[str]:
+    """The numeric hyperparameters that have a say in the step as it is described."""
+    names = {*_defaults(described.optimizer), PARAM_CLIP_STEP_BY_VALUE}
+    schedule = CosineSchedule.from_context(described.context)
+    if schedule is None:
+        return frozenset(names)
+    found = schedule.resolved(described.context, 0.0)
+    names.update(x.name for x in found)
+    period, cycles = found[:2]
+    if cycles.settable or cycles.value or (isinstance(period.value, int) and period.value < 0):
+        names.add(PARAM_TRAIN_LAST_STEP)
+    return frozenset(names)
+
+
+def _schedule_hint(names: Sequence[str]) -> str:
+    scheduled = any(n.startswith("cosine_") or n == PARAM_TRAIN_LAST_STEP for n in names)
+    return (
+        "; a schedule is on with --set cosine_schedule_steps=N or cosine_schedule_cycles=N"
+        if scheduled
+        else ""
+    )
 
 
 def help_lines() -> Iterator[tuple[str, str]]:

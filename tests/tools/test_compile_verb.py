@@ -121,10 +121,36 @@ def test_wrong_use(
     assert not target.exists()
 
 
-def test_sgd_has_no_weight_decay(cli, parameters: Path, tmp_path: Path) -> None:
-    options = ("--settable", "weight_decay", "-o", tmp_path / "a.vmfb")
-    result = cli("compile", "sgd", "--params", parameters, *options, code=2)
-    assert "sgd has no adam_weight_decay; it has learning_rate" in result.stderr
+@pytest.mark.parametrize(
+    ("optimizer", "options", "message"),
+    [
+        ("sgd", ("weight_decay",), "sgd does not read adam_weight_decay here; expected clip_step"),
+        ("sgd", ("adam_beta1",), "expected clip_step_by_value, learning_rate"),
+        ("rmsprop", ("adam_beta2,adam_beta1",), "rmsprop does not read adam_beta1 here"),
+        ("adam", ("cosine_schedule_min_learning_rate",), "--set cosine_schedule_steps=N"),
+        ("adam", ("train_last_global_step",), "does not read train_last_global_step"),
+        ("adam", ("train_last_global_step", "--set", "cosine_schedule_steps=9"), "does not read"),
+        ("adam", ("nanlogger",), "adam does not read nanlogger"),
+    ],
+)
+def test_a_settable_that_is_not_read_is_wrong_use(
+    cli, parameters: Path, tmp_path: Path, optimizer: str, options: tuple[str, ...], message: str
+) -> None:
+    output = tmp_path / "a.vmfb"
+    command = ("compile", optimizer, "--params", parameters, "-o", output, "--settable", *options)
+    result = cli(*command, code=2)
+    assert message in result.stderr
+    assert not output.exists()
+
+
+def test_a_schedule_has_settables_of_its_own(cli, parameters: Path, tmp_path: Path) -> None:
+    asked = "cosine_schedule_learning_rate,train_last_global_step,clip_step_by_value"
+    options = ("--set", "cosine_schedule_cycles=2", "--settable", asked)
+    cli("compile", "adam", "--params", parameters, "-o", tmp_path / "a.vmfb", *options)
+    (group,) = read_artifact(tmp_path / "a.vmfb").manifest.groups
+    settable = {h.name: h.value for h in group.hyperparameters if h.settable}
+    assert settable.keys() == set(asked.split(","))
+    assert settable["cosine_schedule_learning_rate"] == 0.001
 
 
 def test_notes_go_to_stderr(cli, parameters: Path, tmp_path: Path) -> None:
