@@ -20,6 +20,7 @@ from stepforge.runtime.manifest import Manifest
 
 # A sample is at least so long that the clock and the loop do not show in it.
 SAMPLE_SECONDS = 0.005
+TORCH = "torch "
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,17 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds for one step: median, and the fastest and slowest sample."""
+    """Seconds for one step: median, and the fastest and slowest sample.
+
+    `torch_ratio`: the median of torch in the same rounds over this one; None without torch.
+    """
 
     name: str
     elements: int
     median: float
     fastest: float
     slowest: float
+    torch_ratio: float | None = None
 
 
 def measure(contenders: Sequence[Contender], elements: int, rounds: int) -> tuple[Timing, ...]:
@@ -49,13 +54,16 @@ def measure(contenders: Sequence[Contender], elements: int, rounds: int) -> tupl
         for contender in contenders:
             count = loops[contender.name]
             samples[contender.name].append(_time(contender, count) / count)
+    medians = {name: statistics.median(found) for name, found in samples.items()}
+    torch = next((m for name, m in medians.items() if name.startswith(TORCH)), None)
     return tuple(
         Timing(
             name=name,
             elements=elements,
-            median=statistics.median(found),
+            median=medians[name],
             fastest=min(found),
             slowest=max(found),
+            torch_ratio=None if torch is None else torch / medians[name],
         )
         for name, found in samples.items()
     )
@@ -106,6 +114,11 @@ def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
+def is_adam(manifest: Manifest) -> bool:
+    """Whether it is the algorithm that torch's AdamW is, with any decay."""
+    return manifest.formula.startswith(("adam:", "adamw:"))
+
+
 def torch_adamw(manifest: Manifest) -> Contender:
     """torch's fused AdamW over the same parameters, on the CPU with torch's own threads."""
     torch: Any = importlib.import_module("torch")
@@ -115,4 +128,4 @@ def torch_adamw(manifest: Manifest) -> Contender:
         parameter.grad = torch.from_numpy(value.astype(np.float32))
         parameters.append(parameter)
     optimizer = torch.optim.AdamW(parameters, fused=True)
-    return Contender(f"torch {torch.__version__} fused AdamW", optimizer.step)
+    return Contender(f"{TORCH}{torch.__version__} fused AdamW", optimizer.step)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from safetensors.numpy import load_file
 
 from stepforge.tools import reference
 from stepforge.tools.bounds import Accuracy
+from stepforge.tools.commands import bench
 
 pytestmark = pytest.mark.compiler
 
@@ -155,3 +158,60 @@ def test_bench_compiles_for_sizes(cli) -> None:
     options = ("--optimizer", "sgd", "--size", 16, "--size", 33, "--device", "local-sync")
     found = json.loads(cli("bench", *options, "--rounds", 1, "--json").stdout)
     assert [item["elements"] for item in found] == [16, 33]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--optimizer", "adamw"), "--optimizer says"),
+        (("--size", 8), "--size says"),
+        (("--target", "cpu", "--size", 8), "--size, --target say"),
+    ],
+)
+def test_bench_of_a_file_compiles_nothing(
+    cli, artifact: Path, options: tuple[object, ...], named: str
+) -> None:
+    result = cli("bench", artifact, *options, code=2)
+    assert f"{named} what to compile" in result.stderr
+    assert result.stdout == ""
+
+
+class FusedAdamW:
+    """What `bench` asks of torch."""
+
+    __version__ = "9"
+    optim = nn = property(lambda self: self)
+
+    def from_numpy(self, value: np.ndarray) -> np.ndarray:
+        return value
+
+    def Parameter(self, value: np.ndarray) -> SimpleNamespace:
+        return SimpleNamespace(value=value)
+
+    def AdamW(self, parameters: object, fused: bool) -> FusedAdamW:
+        assert fused
+        return self
+
+    def step(self) -> None:
+        pass
+
+
+def test_bench_compares_with_torch(cli, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", FusedAdamW())
+    monkeypatch.setattr(bench, "has_torch", lambda: True)
+    options = ("--rounds", 1, "--device", "local-sync")
+    found = json.loads(cli("bench", artifact, *options, "--json").stdout)
+    assert [item["name"] for item in found] == ["local-sync", "torch 9 fused AdamW"]
+    assert found[0]["torch_ratio"] == found[1]["median"] / found[0]["median"]
+    assert found[1]["torch_ratio"] == 1
+    assert "torch / it" in cli("bench", artifact, *options).stdout
+
+
+def test_bench_without_torch_compares_nothing(
+    cli, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "has_torch", lambda: False)
+    options = ("--rounds", 1, "--device", "local-sync")
+    (found,) = json.loads(cli("bench", artifact, *options, "--json").stdout)
+    assert found["torch_ratio"] is None
+    assert "torch" not in cli("bench", artifact, *options).stdout

@@ -7,15 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from stepforge.frontend import KNOWN_OPTIMIZERS
 from stepforge.runtime.container import Artifact, read_artifact
-from stepforge.tools.benchmark import Timing, has_torch, measure, on_devices, torch_adamw
+from stepforge.tools.benchmark import (
+    Timing,
+    has_torch,
+    is_adam,
+    measure,
+    on_devices,
+    torch_adamw,
+)
 from stepforge.tools.hyperparameters import describe
 from stepforge.tools.machine import devices_for
 from stepforge.tools.verb import Verb, duration, json_option, print_json, progress, table
 
 SIZES = (64, 2**16, 2**20)
+COMPILED = ("optimizer", "sizes", "target")
 
 
 @click.command("bench", cls=Verb)
@@ -34,7 +43,9 @@ SIZES = (64, 2**16, 2**20)
 @click.option("--device", "devices", multiple=True, metavar="DEVICE", help="By default all.")
 @click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
 @json_option
+@click.pass_context
 def bench_command(
+    context: click.Context,
     file: Path | None,
     optimizer: str,
     sizes: tuple[int, ...],
@@ -46,22 +57,42 @@ def bench_command(
     """Measure the time of one step of the artifact FILE, or of an optimizer compiled for it.
 
     Gradients lie where the step reads them, so that nothing is copied. Contenders take turns, and
-    the median counts. Where torch is installed, its fused AdamW joins in.
+    the median counts. Where torch is installed, its fused AdamW joins Adam and AdamW, and the last
+    column says how many times faster than torch a step is.
     """
+    if file is not None:
+        _refuse_compiling(context, file)
     timings: list[Timing] = []
     for artifact in _artifacts(file, optimizer, sizes or SIZES, target):
         elements = _elements(artifact)
         progress(f"measuring {elements} elements")
         with on_devices(artifact, devices or devices_for(artifact.manifest)) as contenders:
-            if has_torch() and artifact.manifest.formula.startswith("adamw"):
+            if has_torch() and is_adam(artifact.manifest):
                 contenders.append(torch_adamw(artifact.manifest))
             timings.extend(measure(contenders, elements, rounds))
         progress("")
     if as_json:
         print_json(timings)
         return
-    rows = [_row(timing) for timing in timings]
-    click.echo(table(rows, ("elements", "on", "median", "fastest", "slowest")))
+    headings = ("elements", "on", "median", "fastest", "slowest", "torch / it")
+    columns = len(headings) if any(t.torch_ratio is not None for t in timings) else -1
+    click.echo(table([_row(timing)[:columns] for timing in timings], headings[:columns]))
+
+
+def _refuse_compiling(context: click.Context, file: Path) -> None:
+    """Raises UsageError for an option that says what to compile, beside a file."""
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name in COMPILED
+        and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(
+            f"{', '.join(given)} {'says' if len(given) == 1 else 'say'} what to compile, and "
+            f"{file} is compiled: give FILE alone, or leave it out",
+            context,
+        )
 
 
 def _artifacts(
@@ -88,4 +119,5 @@ def _elements(artifact: Artifact) -> int:
 
 def _row(timing: Timing) -> tuple[str, ...]:
     seconds = (timing.median, timing.fastest, timing.slowest)
-    return str(timing.elements), timing.name, *map(duration, seconds)
+    ratio = "" if timing.torch_ratio is None else f"{timing.torch_ratio:.2f}"
+    return str(timing.elements), timing.name, *map(duration, seconds), ratio
