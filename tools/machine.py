@@ -35,13 +35,14 @@ DISTRIBUTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetFacts:
-    """What can be done with one target here; `why` it does not run."""
+    """What can be done with one target here; `why` it does not run, what it `needs` anywhere."""
 
     name: str
     hardware: str
     compiles: bool
     runs: bool
     why: str
+    needs: str
     dtypes: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -129,6 +130,7 @@ def _facts(row: TargetRow, target: Target) -> TargetFacts:
         compiles=row.compiles,
         runs=not why,
         why=why,
+        needs=row.needs,
         dtypes=row.dtypes,
         notes=row.notes,
     )

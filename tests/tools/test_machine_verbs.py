@@ -25,10 +25,20 @@ def test_targets_say_what_runs_here(cli) -> None:
     assert found[other]["why"] == f"this machine is {platform.machine()}"
 
 
-def test_targets_print_each_reason_once(cli) -> None:
-    text = cli("targets").stdout
-    reasons = [line.split(": ", 1)[-1] for line in text.split("\n\n")[1].splitlines()]
-    assert len(reasons) == len(set(reasons))
+@pytest.mark.parametrize("part", ["what is needed to run it", "why it does not run here"])
+def test_targets_print_each_text_once(cli, part: str) -> None:
+    parts = dict(text.split(":\n", 1) for text in cli("targets").stdout.split("\n\n")[1:])
+    texts = [line.split(": ", 1)[-1] for line in parts[part].strip().splitlines()]
+    assert texts
+    assert len(texts) == len(set(texts))
+
+
+def test_targets_say_what_each_needs(cli) -> None:
+    found = {row["name"]: row for row in json.loads(cli("targets", "--json").stdout)}
+    assert all(row["needs"] for row in found.values())
+    assert found["cpu"]["needs"] == "nothing more"
+    assert "Vulkan 1.3 driver" in found["vulkan"]["needs"]
+    assert "an NVIDIA driver" in cli("targets").stdout
 
 
 @pytest.mark.vulkan

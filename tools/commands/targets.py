@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 
 import click
 
@@ -23,7 +23,8 @@ def targets_command(as_json: bool) -> None:
         print_json(facts)
         return
     click.echo(table([_row(target) for target in facts], ("target", "runs here", "dtypes", "for")))
-    click.echo("\n" + "\n".join(_footnotes(facts)))
+    click.echo("\nwhat is needed to run it:\n" + _notes({t.name: t.needs for t in facts}))
+    click.echo("\nwhy it does not run here:\n" + _notes({t.name: t.why for t in facts}))
 
 
 def _row(target: TargetFacts) -> tuple[str, ...]:
@@ -31,11 +32,10 @@ def _row(target: TargetFacts) -> tuple[str, ...]:
     return target.name, runs, " ".join(target.dtypes), target.hardware
 
 
-def _footnotes(facts: Sequence[TargetFacts]) -> Iterator[str]:
-    """Each reason once, with the targets that it is about."""
-    reasons: dict[str, list[str]] = {}
-    for target in facts:
-        if not target.runs:
-            reasons.setdefault(target.why, []).append(target.name)
-    for reason, names in reasons.items():
-        yield f"{', '.join(names)}: {reason}"
+def _notes(said: Mapping[str, str]) -> str:
+    """Each text once, after the names of the targets that it is about."""
+    names: dict[str, list[str]] = {}
+    for name, text in said.items():
+        if text:
+            names.setdefault(text, []).append(name)
+    return "\n".join(f"  {', '.join(about)}: {text}" for text, about in names.items())
