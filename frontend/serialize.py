@@ -142,6 +142,10 @@ def _integers(data: Any) -> tuple[int, ...]:
     return tuple(_integer(x) for x in _list(data))
 
 
+def _integer_lists(data: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(_integers(x) for x in _list(data))
+
+
 def _string(data: Any) -> str:
     if not isinstance(data, str):
         raise SerializeError("wrong attribute", expected="a string", got=data)
@@ -165,6 +169,7 @@ def _value(data: Any) -> Any:
 DECODERS: Mapping[str, Decoder] = {
     **dict.fromkeys(("shape", "axes", "permutation", "starts", "limits"), _integers),
     **dict.fromkeys(("strides", "low", "high"), _integers),
+    **dict.fromkeys(("contract", "batch"), _integer_lists),
     **{"axis": _integer, "name": _string, "dtype": _dtype, "value": _value},
 }
 """How each attribute is read; an op with an attribute of a new name adds a row."""

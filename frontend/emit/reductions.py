@@ -35,19 +35,24 @@ def _reduce(float_op: str, integer_op: str, identity: Identity) -> Rule:
         x, axes = xs[0], sorted(node.attributes["axes"])
         if not axes:
             return x
-        combiner = float_op if is_float(x) else integer_op
-
-        def body(inner: Builder, element: Value, total: Value) -> Value:
-            return inner.op(combiner, [total, element])
-
-        out = _filled(b, x.element, node.shape, identity(node.dtype))
-        attributes = {"dimensions": integers(axes)}
-        return b.op("linalg.reduce", [x, out], like=out, attributes=attributes, body=body)
+        return reduced(b, x, axes, float_op if is_float(x) else integer_op, identity(node.dtype))
 
     return in_words(rule)
 
 
-def _filled(b: Builder, element: str, shape: tuple[int, ...], number: float) -> Value:
+def reduced(b: Builder, x: Value, axes: Sequence[int], combiner: str, identity: float) -> Value:
+    """x combined over sorted axes, which the result lacks."""
+
+    def body(inner: Builder, element: Value, total: Value) -> Value:
+        return inner.op(combiner, [total, element])
+
+    kept = tuple(size for i, size in enumerate(x.shape or ()) if i not in axes)
+    out = filled(b, x.element, kept, identity)
+    attributes = {"dimensions": integers(axes)}
+    return b.op("linalg.reduce", [x, out], like=out, attributes=attributes, body=body)
+
+
+def filled(b: Builder, element: str, shape: tuple[int, ...], number: float) -> Value:
     value = constant(b, Value(None, element, None), number)
     out = empty(b, element, shape)
     segments = {"operandSegmentSizes": "array<i32: 1, 1>"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stepforge.frontend.emit import elementwise, logic, reductions, shaping
+from stepforge.frontend.emit import contraction, elementwise, logic, reductions, shaping
 from stepforge.frontend.emit.widths import Rule
 from stepforge.frontend.graph import Node
 
@@ -16,6 +16,7 @@ EMIT: Mapping[str, Rule] = {
     **elementwise.RULES,
     **logic.RULES,
     **reductions.RULES,
+    **contraction.RULES,
 }
 
 _PICK = frozenset({"where", "maximum", "minimum", "reduce_max", "reduce_min", "sign"})

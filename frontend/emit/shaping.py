@@ -87,11 +87,15 @@ def _broadcast(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
 
 
 def _transpose(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
-    if node.rank < 2:
-        return xs[0]  # of rank 0, linalg.transpose crashes the verifier
-    out = empty(b, xs[0].element, node.shape)
-    permutation = {"permutation": integers(node.attributes["permutation"])}
-    return _move(b, "linalg.transpose", xs[0], out, permutation)
+    return transposed(b, xs[0], node.attributes["permutation"])
+
+
+def transposed(b: Builder, x: Value, permutation: Sequence[int]) -> Value:
+    sizes = x.shape or ()
+    if len(sizes) < 2:
+        return x  # of rank 0, linalg.transpose crashes the verifier
+    out = empty(b, x.element, tuple(sizes[axis] for axis in permutation))
+    return _move(b, "linalg.transpose", x, out, {"permutation": integers(permutation)})
 
 
 def _move(b: Builder, name: str, x: Value, out: Value, attributes: Mapping[str, str]) -> Value:
@@ -113,15 +117,15 @@ def _reshape(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     middle = tuple(math.prod(node.shape[i] for i in group) for group in after)
     x = xs[0]
     if x.shape != middle:
-        attributes = {"reassociation": _reassociation(before)}
+        attributes = {"reassociation": reassociation(before)}
         x = b.op("tensor.collapse_shape", [x], shape=middle, attributes=attributes)
     if node.shape == middle:
         return x
-    sizes = {"reassociation": _reassociation(after), "static_output_shape": integers(node.shape)}
+    sizes = {"reassociation": reassociation(after), "static_output_shape": integers(node.shape)}
     return b.op("tensor.expand_shape", [x], shape=node.shape, attributes=sizes)
 
 
-def _reassociation(groups: Sequence[Sequence[int]]) -> str:
+def reassociation(groups: Sequence[Sequence[int]]) -> str:
     return f"[{', '.join(str(list(group)) for group in groups)}]"
 
 
@@ -197,10 +201,17 @@ def _pad(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     out = empty(b, x.element, node.shape)
     everywhere = {"dimensions": integers(range(node.rank))}
     full = _move(b, "linalg.broadcast", value, out, everywhere) if node.rank else value
-    sizes = node.inputs[0].shape
-    segments = "array<i32: 1, 1, 0, 0, 0>"
-    attributes = _window(node.attributes["low"], sizes, (1,) * node.rank, segments)
-    return b.op("tensor.insert_slice", [x, full], shape=node.shape, attributes=attributes)
+    return inserted(b, x, full, node.attributes["low"])
+
+
+def inserted(
+    b: Builder, x: Value, into: Value, offsets: Sequence[int], strides: Sequence[int] | None = None
+) -> Value:
+    """`into` with x in its place, from `offsets`, `strides` apart."""
+    sizes = x.shape or ()
+    steps = (1,) * len(sizes) if strides is None else strides
+    attributes = _window(offsets, sizes, steps, "array<i32: 1, 1, 0, 0, 0>")
+    return b.op("tensor.insert_slice", [x, into], like=into, attributes=attributes)
 
 
 def _reverse(b: Builder, node: Node, xs: Sequence[Value]) -> Value:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from stepforge.frontend.gradient import elementwise, reductions, shaping
+from stepforge.frontend.gradient import contraction, elementwise, reductions, shaping
 from stepforge.frontend.gradient.rule import Rows
 
 GRADIENTS: Rows = MappingProxyType(
@@ -12,5 +12,6 @@ GRADIENTS: Rows = MappingProxyType(
         **elementwise.RULES,
         **shaping.RULES,
         **reductions.RULES,
+        **contraction.RULES,
     }
 )

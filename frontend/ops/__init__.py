@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from stepforge.frontend.ops import arithmetic, logic, reduce, shape, source, unary
+from stepforge.frontend.ops import arithmetic, contraction, logic, reduce, shape, source, unary
 from stepforge.frontend.ops.apply import Operand
 from stepforge.frontend.ops.arithmetic import add, clip, div, maximum, minimum, mul, pow, rem, sub
+from stepforge.frontend.ops.contraction import dot_general, einsum, matmul
 from stepforge.frontend.ops.logic import (
     equal,
     greater,
@@ -70,7 +71,7 @@ from stepforge.frontend.ops.unary import (
     tanh,
 )
 
-_FAMILIES = (source, arithmetic, unary, logic, shape, reduce)
+_FAMILIES = (source, arithmetic, unary, logic, shape, reduce, contraction)
 
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for f in _FAMILIES for op in f.OPS})
 
@@ -89,6 +90,8 @@ __all__ = [
     "cos",
     "cumsum",
     "div",
+    "dot_general",
+    "einsum",
     "equal",
     "exp",
     "expm1",
@@ -105,6 +108,7 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "matmul",
     "maximum",
     "minimum",
     "mul",
