@@ -89,14 +89,15 @@ from stepforge.frontend.program import EntryPoint, Program
 from stepforge.frontend.schedules import CosineSchedule, train_last_step_var
 from stepforge.frontend.settable import Schedule, Settable
 from stepforge.frontend.trace import trace
+from stepforge.frontend.training import TrainOutputs, train_program
 from stepforge.frontend.variables import Variable
 from stepforge.frontend.verify import verify
 
 if TYPE_CHECKING:
-    from stepforge.frontend.build import Artifact, compile_optimizer
+    from stepforge.frontend.build import Artifact, compile_optimizer, compile_train_step
 
 # Names that load the compiler, so they come when they are first asked for.
-_COMPILER = ("Artifact", "compile_optimizer")
+_COMPILER = ("Artifact", "compile_optimizer", "compile_train_step")
 
 
 def __getattr__(name: str) -> Any:
@@ -149,6 +150,7 @@ __all__ = [
     "Settable",
     "StochasticGradientDescent",
     "Tracer",
+    "TrainOutputs",
     "Variable",
     "as_dtype",
     "bfloat16",
@@ -158,6 +160,7 @@ __all__ = [
     "clip_nans_in_updates",
     "clip_step_by_value",
     "compile_optimizer",
+    "compile_train_step",
     "delete_global_step",
     "dump",
     "evaluate",
@@ -179,5 +182,6 @@ __all__ = [
     "trace",
     "trace_nan_in_gradients",
     "train_last_step_var",
+    "train_program",
     "verify",
 ]

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from stepforge.frontend.context import Context
+from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.program import Argument, ArgumentRole, EntryPoint, Result
 from stepforge.frontend.resolve import Derive
 from stepforge.frontend.scalars import (
+    Passing,
     choose_passing,
     device_scalars,
     host_scalars,
@@ -27,16 +29,32 @@ _ROLES: tuple[ArgumentRole, ...] = (
 _DERIVES: tuple[Derive, ...] = ("value", "one_minus", "log")
 
 
-def collect(name: str, ctx: Context, traced: Graph) -> EntryPoint:
-    """The entry point of a traced graph: its inputs as arguments, what it set as results."""
+def collect(
+    name: str,
+    ctx: Context,
+    traced: Graph,
+    *,
+    unused_inputs: bool = True,
+    scalars: Passing | None = None,
+) -> EntryPoint:
+    """The entry point of a traced graph: its inputs as arguments, what it set as results.
+
+    unused_inputs: whether inputs that no result needs are arguments too. scalars: how host scalars
+    are passed, by default as `choose_passing` says.
+    """
     for path in traced.variable_values:
         ctx.root.get_variable(path).input(traced)
     order = variable_order(ctx.root)
-    found = [_argument(ctx.root, node) for node in traced.inputs.values()]
-    found.sort(key=lambda x: (*_place(x, order), _DERIVES.index(x.derive)))
     values = traced.variable_values
     outputs = ctx.outputs(traced)
-    graph, renamed = simplify([*values.values(), *outputs.values()], [x.node for x in found], name)
+    needed = [*values.values(), *outputs.values()]
+    kept = traced.inputs.values()
+    if not unused_inputs:
+        used = set(reachable(needed))
+        kept = [node for node in kept if node in used]
+    found = [_argument(ctx.root, node) for node in kept]
+    found.sort(key=lambda x: (*_place(x, order), _DERIVES.index(x.derive)))
+    graph, renamed = simplify(needed, [x.node for x in found], name)
     arguments = [replace(x, node=renamed[x.node]) for x in found]
     new = {path: renamed[node] for path, node in values.items()}
     changed = [x for x in arguments if x.derive == "value" and new.get(x.name, x.node) != x.node]
@@ -46,7 +64,8 @@ def collect(name: str, ctx: Context, traced: Graph) -> EntryPoint:
     device += [Result(key, "output", renamed[node]) for key, node in outputs.items()]
     host = [states[x.name] for x in changed if x.storage == "host"]
     results = (*device, *host)
-    return _with_scalars(name, graph, _linked(arguments, results), results, len(device))
+    linked = _linked(arguments, results)
+    return _with_scalars(name, graph, linked, results, len(device), scalars)
 
 
 def variable_order(ctx: Context) -> Mapping[str, tuple[int, ...]]:
@@ -109,12 +128,14 @@ def _with_scalars(
     arguments: tuple[Argument, ...],
     results: tuple[Result, ...],
     devices: int,
+    passing: Passing | None,
 ) -> EntryPoint:
     """The entry point, with its way of passing host scalars chosen."""
     inputs = {x.node: (x.name, x.derive) for x in arguments if x.storage == "host"}
     host = host_scalars(inputs, [x.node for x in results])
     scalars = device_scalars(host, [x.node for x in results[:devices]])
-    passing = choose_passing(scalars)
+    if passing is None or not scalars:
+        passing = choose_passing(scalars)
     table = scalars if passing == "table" else ()
     state = [(x.name, x.node) for x in results[devices:]]
     return EntryPoint(

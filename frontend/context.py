@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, overload
 from weakref import WeakKeyDictionary
 
@@ -32,6 +32,9 @@ class _Store:
     outputs: WeakKeyDictionary[Graph, dict[str, Node]] = field(
         default_factory=WeakKeyDictionary[Graph, dict[str, Node]]
     )
+    training: WeakKeyDictionary[Graph, bool] = field(default_factory=WeakKeyDictionary[Graph, bool])
+    frozen: dict[str, bool] = field(default_factory=dict[str, bool])
+    """By scope: whether its variables are frozen."""
 
 
 class Context:
@@ -191,8 +194,28 @@ class Context:
         return iter([v for v in self._store.variables.values() if self._holds(v.path)])
 
     def trainable_variables(self) -> list[Variable]:
-        """The trainable variables of this scope and below, in order of creation."""
-        return [v for v in self if v.trainable]
+        """The trainable variables of this scope and below, without frozen ones, as created."""
+        return [v for v in self if v.trainable and not self.is_frozen(v)]
+
+    def freeze(self, *, frozen: bool = True) -> None:
+        """Makes the variables of this scope and below, also later ones, keep their values.
+
+        Frozen variables get neither a gradient nor slots. The nearest scope decides:
+        `ctx.freeze(); ctx.at("head").freeze(frozen=False)` trains the head alone.
+        """
+        self._store.frozen[self.scope] = frozen
+
+    def is_frozen(self, variable: Variable) -> bool:
+        """Whether the nearest scope that says so freezes a variable."""
+        scope = variable.path.rpartition("/")[0]
+        while scope and scope not in self._store.frozen:
+            scope = scope.rpartition("/")[0]
+        return self._store.frozen.get(scope or "/", False)
+
+    def frozen_spec(self, variable: Variable) -> VariableSpec:
+        """What is fixed about a variable; a frozen one is not trainable."""
+        spec = variable.spec
+        return replace(spec, trainable=False) if self.is_frozen(variable) else spec
 
     def delete_variable(self, name: str) -> None:
         """Forgets a variable. Raises ContextError when there is none."""
@@ -206,7 +229,15 @@ class Context:
     def _holds(self, path: str) -> bool:
         return path.startswith(f"{self._prefix}/")
 
-    # Outputs
+    # Graphs
+
+    def set_training(self, graph: Graph, training: bool) -> None:
+        """Says whether `graph` is of a step that trains."""
+        self._store.training[graph] = training
+
+    def is_training(self, graph: Graph) -> bool:
+        """Whether `graph` is of a step that trains, and so dropout drops; False by default."""
+        return self._store.training.get(graph, False)
 
     def add_output(self, graph: Graph, name: str, node: Node) -> None:
         """Makes a node an output of the step that `graph` becomes, under a name of its own."""

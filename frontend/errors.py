@@ -77,6 +77,10 @@ class GradientError(FrontendError):
     """A gradient of what has none: not a single float, or an op without a derivative."""
 
 
+class TrainingError(FrontendError):
+    """A loss function that makes no training step: its inputs, its loss, or what it trains."""
+
+
 class ContextError(FrontendError):
     """A scope, a path, or a variable of a Context that is not what was asked for."""
 

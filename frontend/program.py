@@ -63,7 +63,11 @@ class EntryPoint:
     @property
     def parameters(self) -> tuple[str, ...]:
         """Paths of the parameters that it updates."""
-        return tuple(x.name for x in self.arguments if x.role == "gradient")
+        given = tuple(x.name for x in self.arguments if x.role == "gradient")
+        if given:
+            return given
+        parameters = (x for x in self.arguments if x.role == "parameter")
+        return tuple(x.name for x in parameters if x.result is not None)
 
 
 @dataclass(frozen=True, slots=True)

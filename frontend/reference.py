@@ -43,7 +43,10 @@ class ReferenceStep:
     def step(
         self, gradients: Mapping[str, ArrayLike], function: str | None = None
     ) -> dict[str, Array]:
-        """Takes one step of an entry point (by default the first) and returns its outputs."""
+        """Takes one step of an entry point (by default the first) and returns its outputs.
+
+        gradients: by parameter; of a training step, its inputs by name.
+        """
         entry = self.program.entry_points[0]
         if function is not None:
             entry = self.program.entry_point(function)
@@ -75,10 +78,11 @@ class ReferenceStep:
 
     def _input(self, argument: Argument, gradients: Mapping[str, Array]) -> Array:
         if argument.role in ("gradient", "input"):
-            if argument.name not in gradients:
-                expected = ", ".join(self.program.entry_points[0].parameters)
-                raise EvaluateError(f"no gradient for {argument.name!r}", expected=expected)
-            return gradients[argument.name]
+            path = _path(argument.name)
+            if path not in gradients:
+                got = ", ".join(gradients)
+                raise EvaluateError(f"no {argument.role} for {argument.name!r}", got=got)
+            return gradients[path]
         value = self.variables[argument.name]
         if argument.storage == "device":
             return value

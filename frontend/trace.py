@@ -47,7 +47,7 @@ def trace(
     """
     named = {"step": optimizers} if isinstance(optimizers, Optimizer) else dict(optimizers)
     chosen = {name: _choose(context, name, parameters) for name in named}
-    _check(named, context, chosen)
+    check_optimizers(named, context, chosen)
     entries: list[EntryPoint] = []
     found: list[Group] = []
     for name, optimizer in named.items():
@@ -60,7 +60,7 @@ def trace(
         found.extend(groups(name, optimizer, context, chosen[name], loss_dtype))
     return Program(
         entry_points=tuple(entries),
-        variables=_variables(context, entries, found),
+        variables=program_variables(context, entries, found),
         groups=tuple(found),
         hyperparameters=unique(found),
         formula=_formula(named),
@@ -97,7 +97,7 @@ def _choose(
     return [v for v in trainable if v.path in paths]
 
 
-def _check(
+def check_optimizers(
     named: Mapping[str, Optimizer], context: Context, chosen: Mapping[str, Sequence[Variable]]
 ) -> None:
     """Refuses what would share state by accident, before anything is created."""
@@ -153,7 +153,7 @@ def _check_names(context: Context, optimizer: Optimizer, variables: Sequence[Var
             )
 
 
-def _variables(
+def program_variables(
     context: Context, entries: Sequence[EntryPoint], found: Sequence[Group]
 ) -> tuple[VariableSpec, ...]:
     """The variables of all entry points, in the order of their arguments."""
@@ -161,6 +161,6 @@ def _variables(
     index = group_of(found, {entry.name: entry.parameters for entry in entries})
     order = variable_order(context)
     roles = ("parameter", "slot", "buffer", "hyperparameter", "counter")
-    specs = [v.spec for v in context.root if v.path in used]
+    specs = [context.frozen_spec(v) for v in context.root if v.path in used]
     specs.sort(key=lambda s: (s.storage == "host", roles.index(s.role), *order[s.name]))
     return tuple(replace(s, group=index.get(s.of or s.name)) for s in specs)

@@ -9,7 +9,7 @@ import numpy as np
 
 from stepforge.runtime.arrays import Array, checked, numpy_dtype
 from stepforge.runtime.buffers import Memory, Tensor
-from stepforge.runtime.errors import GradientError
+from stepforge.runtime.errors import GradientError, InputError
 from stepforge.runtime.executor import Call, Module
 from stepforge.runtime.manifest import Function, Scalar
 from stepforge.runtime.mappings import by_path
@@ -42,6 +42,7 @@ class EntryPoint:
         "_call",
         "_evaluator",
         "_fast",
+        "_inputs",
         "_integers",
         "_numbers",
         "_outputs",
@@ -62,8 +63,8 @@ class EntryPoint:
             _tensor(a.name, a.role, state, inputs, self._table)
             for a in function.arguments[: len(function.arguments) - len(numbers)]
         ]
-        gradients = [a for a in function.arguments if a.role == "gradient"]
-        self._arrays = {a.name: _array(inputs[a.name]) for a in gradients}
+        self._arrays = _given(function, "gradient", inputs)
+        self._inputs = _given(function, "input", inputs)
         self._fast = tuple(
             (path[1:], array, array.dtype, array.shape) for path, array in self._arrays.items()
         )
@@ -74,6 +75,11 @@ class EntryPoint:
     def bind(self, module: Module) -> None:
         """Build the call; again after a failure, when the old fences are spent."""
         self._call = Call(module, self.function.name, self._tensors, self._integers)
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether gradients come from outside, as a step's do and a training step's do not."""
+        return bool(self._arrays)
 
     @property
     def gradients(self) -> Mapping[str, Array]:
@@ -96,6 +102,25 @@ class EntryPoint:
                     array[...] = given[name]
                 return
         self._load_checked(given)
+
+    def load_inputs(self, given: Mapping[str, Any]) -> None:
+        """Copy a batch in. All of it is checked before any is copied. Raises InputError."""
+        name = self.function.name
+        missing = [key for key in self._inputs if key not in given]
+        extra = [key for key in given if key not in self._inputs]
+        if missing or extra:
+            hints = [nearest(key, missing) for key in extra[:1]] if missing else []
+            raise InputError(
+                f"{name}: expected the inputs {listed(self._inputs) or 'of none'}; "
+                f"missing: {listed(missing) or 'none'}; not expected: {listed(extra) or 'none'}"
+                f"{''.join(hints)}"
+            )
+        values = [
+            checked(given[key], f"input {key!r} of {name}", array.dtype, array.shape, InputError)
+            for key, array in self._inputs.items()
+        ]
+        for array, value in zip(self._inputs.values(), values, strict=True):
+            array[...] = value
 
     def _load_checked(self, gradients: Any) -> None:
         given = self._paths(gradients)
@@ -139,6 +164,15 @@ class EntryPoint:
         """Call and wait. Raises what IREE raises; then the state on the device is unknown."""
         self._call.run(primitives)
 
+    def results(self, but: str) -> dict[str, float | int | bool | Array]:
+        """The last call's outputs, but for names that start so; those of rank 0 as numbers."""
+        return {
+            name: value if value.shape else value.item()
+            for name, index in self._outputs.items()
+            if not name.startswith(but)
+            for value in (self._call.output(index),)
+        }
+
     def outputs(self, prefix: str) -> dict[str, Array]:
         """Copies of the last call's outputs whose names start so, without the prefix."""
         return {
@@ -146,6 +180,10 @@ class EntryPoint:
             for name, index in self._outputs.items()
             if name.startswith(prefix)
         }
+
+
+def _given(function: Function, role: str, inputs: Inputs) -> dict[str, Array]:
+    return {a.name: _array(inputs[a.name]) for a in function.arguments if a.role == role}
 
 
 def _table(function: Function, memory: Memory) -> Tensor | None:

@@ -33,6 +33,8 @@ from stepforge.runtime.state import State
 
 GLOBAL_STEP = "/global_step"
 LEARNING_RATE = "learning_rate"
+ACCUMULATE_STEPS = "/trainer/accumulate_steps"
+MICRO_STEP = "/trainer/micro_step"
 
 
 class CompiledStep:
@@ -174,7 +176,7 @@ class CompiledStep:
         with self._lock:
             if self._problem is not None or (self._threaded and os.getpid() != self._pid):
                 self._check_usable()
-            if entry is None:
+            if entry is None or not entry.takes_gradients:
                 self._refuse_function(function)
             if gradients is not None:
                 entry.load(gradients)
@@ -185,6 +187,24 @@ class CompiledStep:
             found = self._nonfinite(entry)
         # Outside the lock: a tracer may use the step.
         tell(tracers, found)
+
+    def train_step(self, **inputs: Any) -> dict[str, Any]:
+        """Train on one batch, in place: the loss and the metrics by name, numbers where of rank 0.
+
+        inputs: by name, arrays of exactly the shapes and dtypes that were compiled. Where an update
+        takes several micro-batches (`/trainer/accumulate_steps`), each call gives one; the last of
+        them updates. Raises InputError before anything has changed, StateLostError when the device
+        fails.
+        """
+        return self._call(self._next_training_function(), inputs)
+
+    def evaluate(self, **inputs: Any) -> dict[str, Any]:
+        """The loss and the metrics of one batch; nothing is changed. As `train_step` otherwise."""
+        return self._call("evaluate", inputs)
+
+    def predict(self, **inputs: Any) -> dict[str, Any]:
+        """The model's predictions by name; of the inputs, only those that they need are given."""
+        return self._call("predict", inputs)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the whole state to one safetensors file, atomically. The file is written outside
@@ -298,6 +318,28 @@ class CompiledStep:
 
     # Inside the lock.
 
+    def _call(self, function: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Run an entry point of a training artifact."""
+        with self._lock:
+            self._check_usable()
+            entry = self._entry(function)
+            if entry is None or entry.takes_gradients:
+                self._refuse_call(function)
+            entry.load_inputs(inputs)
+            self._run(entry)
+            results = entry.results(NONFINITE)
+            tracers = self._tracers
+            found = self._nonfinite(entry) if tracers else ()
+        # Outside the lock: a tracer may use the step.
+        tell(tracers, found)
+        return results
+
+    def _next_training_function(self) -> str:
+        numbers = self._state.numbers
+        if numbers.get(MICRO_STEP, 0) + 1 < numbers.get(ACCUMULATE_STEPS, 1):
+            return "accumulate"
+        return "train_step"
+
     def _run(self, entry: EntryPoint) -> None:
         state, timeline = self._state, self._module.timeline
         primitives, following = entry.scalars(state.numbers)
@@ -375,7 +417,22 @@ class CompiledStep:
     def _entry(self, function: object) -> EntryPoint | None:
         return self._entries.get(function) if isinstance(function, str) else None
 
+    def _refuse_call(self, function: str) -> NoReturn:
+        if function in self._entries or "train_step" not in self._entries:
+            raise InputError(
+                f"{function}: the artifact updates from gradients; call step(gradients), or "
+                "compile the model's loss into it (compile_train_step, --model)"
+            )
+        raise InputError(
+            f"{function}: the artifact has only {listed(self._entries)}; return "
+            "TrainOutputs(predictions=...) from the loss function and compile it again"
+        )
+
     def _refuse_function(self, function: object) -> NoReturn:
+        if "train_step" in self._entries:
+            raise InputError(
+                "step: the artifact computes its own gradients; call train_step(**inputs)"
+            )
         if function is None:
             raise InputError(
                 f"the artifact has several entry points; name one: step(gradients, function=...), "

@@ -81,7 +81,7 @@ def compile_optimizer(
     if output is not None and Path(output).exists() and not force:
         raise file_exists(Path(output))
     context = Context() if context is None else context
-    with _unchanged_on_error(context):
+    with unchanged_on_error(context):
         for spec in specs:
             context.variable(spec.name, spec.shape, spec.dtype, initializer=required())
         program = trace(
@@ -94,7 +94,7 @@ def compile_optimizer(
 
 
 @contextmanager
-def _unchanged_on_error(context: Context) -> Generator[None]:
+def unchanged_on_error(context: Context) -> Generator[None]:
     """What is refused leaves no variable behind that would be in the way of the next try."""
     before = {variable.path for variable in context.root}
     try:

@@ -31,6 +31,8 @@ Array = npt.NDArray[np.generic]
 def check_in_place(manifest: Manifest, in_place: Module, plain: Module) -> None:
     """Step both builds, on one device. Raises InPlaceCheckError naming function and variable."""
     for function in manifest.functions:
+        if all(argument.result is None for argument in function.arguments):
+            continue  # both builds of it are the same
         _check_function(function, host_values(manifest), in_place, plain)
 
 

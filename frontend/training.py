@@ -1,0 +1,197 @@
+"""`train_program`: a model's loss, its gradients and the update, as one Program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from stepforge.frontend import ops
+from stepforge.frontend.accumulation import accumulate, accumulated, begin_accumulation
+from stepforge.frontend.collect import collect
+from stepforge.frontend.context import Context
+from stepforge.frontend.describe import groups, unique
+from stepforge.frontend.dtypes import TensorType
+from stepforge.frontend.errors import TrainingError
+from stepforge.frontend.evaluate import reachable
+from stepforge.frontend.gradient import gradient
+from stepforge.frontend.graph import Graph, Node
+from stepforge.frontend.nan_tracing import NONFINITE
+from stepforge.frontend.optimizers.base import Optimizer, loss_compute_dtype
+from stepforge.frontend.program import EntryPoint, Program
+from stepforge.frontend.tensor_spec import tensor_spec
+from stepforge.frontend.trace import AfterUpdate, check_optimizers, program_variables
+from stepforge.frontend.variables import Variable
+
+TRAIN_STEP = "train_step"
+ACCUMULATE = "accumulate"
+EVALUATE = "evaluate"
+PREDICT = "predict"
+LOSS = "loss"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOutputs:
+    """What a loss function may return in place of the loss alone.
+
+    loss: a float of rank 0. metrics: by name, returned by `train_step` and `evaluate`.
+    predictions: by name, returned by `predict`, which takes only the inputs that they need.
+    """
+
+    loss: Node
+    metrics: Mapping[str, Node] = field(default_factory=dict[str, Node])
+    predictions: Mapping[str, Node] = field(default_factory=dict[str, Node])
+
+
+LossFunction: TypeAlias = "Callable[..., Node | TrainOutputs]"
+"""Called as `function(ctx, **inputs)`, with a Node for each input."""
+
+
+def train_program(
+    loss_function: LossFunction,
+    ctx: Context,
+    optimizer: Optimizer,
+    *,
+    inputs: Mapping[str, Any],
+    accumulate_steps: int = 1,
+    after_update: AfterUpdate | None = None,
+) -> Program:
+    """The whole training step of a model: entry points `train_step`, `evaluate` and `predict`.
+
+    loss_function: called as `function(ctx, **inputs)` for each entry point, in a graph of its own;
+        it makes the model's variables in `ctx`, and `ctx.is_training(graph)` tells it whether it
+        trains. It returns the loss, or TrainOutputs.
+    inputs: name -> array, (shape, dtype), "32x64xf32"; the batch dimension is part of the shape.
+    accumulate_steps: above 1 there is an entry point `accumulate`, which adds the gradients of a
+        micro-batch up; `train_step` takes the mean over all of them. The number is settable.
+    after_update: called with the Context and the graph after the update, as in `trace`.
+
+    All trainable variables that the loss depends on are updated; frozen ones (`ctx.freeze()`) get
+    neither a gradient nor slots. Raises FrontendError.
+    """
+    types = _types(inputs)
+    entries: list[EntryPoint] = []
+    graph, made = _traced(TRAIN_STEP, loss_function, ctx, types, training=True)
+    _check_inputs(graph, made, types)
+    chosen = _chosen(ctx, made.loss)
+    check_optimizers({TRAIN_STEP: optimizer}, ctx, {TRAIN_STEP: chosen})
+    found = _gradients(graph, made.loss, chosen)
+    if accumulate_steps > 1:
+        begin_accumulation(ctx, chosen, accumulate_steps)
+        found = accumulated(ctx, graph, found)
+    optimizer.update_graph_with_gradients(ctx, found, made.loss.dtype)
+    if after_update is not None:
+        after_update(ctx, graph)
+    _add_outputs(ctx, graph, _reported(made))
+    entries.append(collect(TRAIN_STEP, ctx, graph, scalars="table"))
+    if accumulate_steps > 1:
+        graph, made = _traced(ACCUMULATE, loss_function, ctx, types, training=True)
+        accumulate(ctx, graph, _gradients(graph, made.loss, chosen))
+        _add_outputs(ctx, graph, _reported(made))
+        entries.append(collect(ACCUMULATE, ctx, graph, scalars="table"))
+    for name in (EVALUATE, PREDICT):
+        graph, made = _traced(name, loss_function, ctx, types, training=False)
+        _check_unchanged(name, graph)
+        outputs = _reported(made) if name == EVALUATE else made.predictions
+        if outputs:
+            _add_outputs(ctx, graph, outputs)
+            entries.append(collect(name, ctx, graph, unused_inputs=False, scalars="table"))
+    described = groups(TRAIN_STEP, optimizer, ctx, chosen, loss_compute_dtype(made.loss.dtype))
+    return Program(
+        entry_points=tuple(entries),
+        variables=program_variables(ctx, entries, described),
+        groups=described,
+        hyperparameters=unique(described),
+        formula=optimizer.formula,
+        nan_tracing=any(x.name.startswith(NONFINITE) for x in entries[0].results),
+    )
+
+
+def _types(inputs: Mapping[str, Any]) -> dict[str, TensorType]:
+    if not inputs:
+        raise TrainingError(
+            "a training step has at least one input", expected='{"x": "32x64xf32"}', got="none"
+        )
+    for name in inputs:
+        if not name.isidentifier():
+            hint = "they are the loss function's keyword arguments"
+            raise TrainingError("inputs have names of variables", got=repr(name), hint=hint)
+    return {name: tensor_spec(name, value) for name, value in inputs.items()}
+
+
+def _traced(
+    name: str,
+    loss_function: LossFunction,
+    ctx: Context,
+    types: Mapping[str, TensorType],
+    *,
+    training: bool,
+) -> tuple[Graph, TrainOutputs]:
+    graph = Graph(name)
+    ctx.set_training(graph, training)
+    nodes = {key: graph.input(key, type_.dtype, type_.shape) for key, type_ in types.items()}
+    made: object = loss_function(ctx, **nodes)
+    outputs = TrainOutputs(loss=made) if isinstance(made, Node) else made
+    if not isinstance(outputs, TrainOutputs):
+        raise TrainingError(
+            "a loss function returns the loss, a Node, or TrainOutputs", got=type(made).__name__
+        )
+    loss = outputs.loss
+    if loss.rank or not loss.dtype.is_float:
+        raise TrainingError(
+            "a loss is one float",
+            expected="rank 0 and a float dtype",
+            got=repr(loss),
+            hint="take the mean over the batch: ops.reduce_mean(x)",
+        )
+    return graph, outputs
+
+
+def _reported(made: TrainOutputs) -> dict[str, Node]:
+    if LOSS in made.metrics:
+        raise TrainingError("the loss is reported already", got=f"a metric called {LOSS!r}")
+    return {LOSS: made.loss, **made.metrics}
+
+
+def _add_outputs(ctx: Context, graph: Graph, outputs: Mapping[str, Node]) -> None:
+    for name, node in outputs.items():
+        ctx.add_output(graph, name, node)
+
+
+def _check_inputs(graph: Graph, made: TrainOutputs, types: Mapping[str, TensorType]) -> None:
+    used = set(reachable([made.loss, *made.metrics.values(), *graph.variable_values.values()]))
+    unused = [name for name in types if graph.inputs[name] not in used]
+    if unused:
+        raise TrainingError(
+            "the loss and the metrics use every input",
+            got=f"no use of {', '.join(unused)}",
+            hint="leave it out",
+        )
+
+
+def _check_unchanged(name: str, graph: Graph) -> None:
+    if graph.variable_values:
+        raise TrainingError(
+            f"{name} changes no variable",
+            got=f"a new value of {', '.join(graph.variable_values)}",
+            hint="set it only if ctx.is_training(graph)",
+        )
+
+
+def _chosen(ctx: Context, loss: Node) -> list[Variable]:
+    """The variables to update: trainable ones that the loss depends on."""
+    used = {str(x.attributes["name"]) for x in reachable([loss]) if x.op == "input"}
+    chosen = [v for v in ctx.root.trainable_variables() if v.path in used]
+    if not chosen:
+        raise TrainingError(
+            "there is nothing to train: the loss depends on no trainable variable",
+            got=f"{sum(1 for _ in ctx.root)} variables",
+            hint="make them with ctx.variable(...) in the loss function, and unfreeze some",
+        )
+    return chosen
+
+
+def _gradients(graph: Graph, loss: Node, chosen: list[Variable]) -> dict[str, Node]:
+    wrt = [variable.input(graph) for variable in chosen]
+    found = gradient(ops.cast(loss, loss_compute_dtype(loss.dtype)), wrt)
+    return {v.path: node for v, node in zip(chosen, found, strict=True)}
