@@ -25,6 +25,9 @@ def simplify(
     renamed: dict[Node, Node] = {}
     for node in sorted(needed, key=lambda node: (node.op != "input", node.id)):
         operands = [renamed[x] for x in node.inputs]
+        if node.op == "stop_gradient":
+            renamed[node] = operands[0]  # it has said all it has to say when gradients are there
+            continue
         key = (node.op, tuple(x.id for x in operands), _key(node.attributes))
         if key not in found:
             found[key] = graph.add(OPS[node.op], operands, node.attributes, location=node.location)

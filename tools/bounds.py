@@ -53,7 +53,7 @@ class Accuracy:
             return self.division
         if op in ("sqrt", "rsqrt"):
             return self.root
-        if op in ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "pow"):
+        if op in ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf", "pow"):
             return self.functions
         return self.arithmetic
 

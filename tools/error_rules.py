@@ -6,6 +6,7 @@ hangs on a rounding has the error 1, any other 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -161,7 +162,7 @@ PROPAGATION: Mapping[str, Rule] = {
     "reduce_any": _reduced_doubt,
     "reduce_all": _reduced_doubt,
     "reduce_prod": _product_of_all,
-    **dict.fromkeys(("neg", "abs", "maximum", "minimum"), _largest),
+    **dict.fromkeys(("neg", "abs", "maximum", "minimum", "stop_gradient"), _largest),
     **dict.fromkeys(("add", "sub"), _sum),
     "mul": _product,
     "div": _quotient,
@@ -177,6 +178,7 @@ PROPAGATION: Mapping[str, Rule] = {
     "cos": _slope(lambda x, y: np.ones_like(x)),
     "tanh": _slope(lambda x, y: 1 - y * y),
     "sigmoid": _slope(lambda x, y: y * (1 - y)),
+    "erf": _slope(lambda x, y: 2 / math.sqrt(math.pi) * np.exp(-x * x)),
     "sign": _stepped(np.sign),
     "floor": _stepped(np.floor),
     "ceil": _stepped(np.ceil),

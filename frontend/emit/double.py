@@ -1,4 +1,4 @@
-"""float64 functions that IREE 3.13 cannot link on CPU (sin, cos, tanh) or that lose digits there
+"""float64 functions that IREE 3.13 cannot link on CPU (sin, cos, tanh, erf) or that lose digits there
 (expm1, log1p: thousands of units in the last place near 0)."""
 
 from __future__ import annotations
@@ -85,3 +85,52 @@ def _series(b: Builder, x: Value, first: int) -> Value:
         total = b.op("arith.mulf", [total, square])
         total = b.op("arith.addf", [total, constant(b, x, term)])
     return total
+
+
+_ERF_TERMS = 32
+_ERF_DEPTH = 50
+
+
+def erf(b: Builder, x: Value) -> Value:
+    """Below 2 the series 2 / sqrt(pi) * x * exp(-x^2) * sum of (2 x^2)^n / (1 * 3 * .. (2n + 1)),
+    whose terms are all positive; beyond, 1 - erfc(x) by the continued fraction of erfc, cut off.
+
+    (Abramowitz and Stegun, "Handbook of Mathematical Functions", 7.1.6 and 7.1.14.)
+    """
+    size = b.op("math.absf", [x])
+    size = b.op("arith.minimumf", [size, constant(b, x, 6)])  # where erf rounds to 1
+    square, gauss = b.op("arith.mulf", [size, size]), _gauss(b, size)
+    total, terms = constant(b, x, 0), [1.0]
+    for n in range(1, _ERF_TERMS):
+        terms.append(terms[-1] * 2 / (2 * n + 1))
+    for term in reversed(terms):
+        total = b.op("arith.addf", [b.op("arith.mulf", [total, square]), constant(b, x, term)])
+    scaled = b.op("arith.mulf", [size, constant(b, x, 2 / math.sqrt(math.pi))])
+    near = b.op("arith.mulf", [b.op("arith.mulf", [scaled, gauss]), total])
+    scaled = b.op("arith.mulf", [gauss, constant(b, x, 1 / math.sqrt(math.pi))])
+    rest = b.op("arith.mulf", [scaled, _tail(b, size)])
+    far = b.op("arith.subf", [constant(b, x, 1), rest])
+    value = select(b, compare(b, "ogt", size, constant(b, x, 2)), far, near)
+    below = compare(b, "olt", x, constant(b, x, 0))
+    return select(b, below, b.op("arith.negf", [value]), value)
+
+
+def _gauss(b: Builder, x: Value) -> Value:
+    """exp(-x^2), with the rounding of the square made good: x^2 = h^2 + (x - h) (x + h)."""
+    bits = b.op("arith.bitcast", [x], element="i64")
+    kept = b.op("arith.andi", [bits, constant(b, bits, -(2**27))])
+    high = b.op("arith.bitcast", [kept], element="f64")
+    parts = [b.op("arith.subf", [high, x]), b.op("arith.addf", [high, x])]
+    low = b.op("math.exp", [b.op("arith.mulf", parts)])
+    square = b.op("arith.negf", [b.op("arith.mulf", [high, high])])
+    return b.op("arith.mulf", [b.op("math.exp", [square]), low])
+
+
+def _tail(b: Builder, x: Value) -> Value:
+    """1 / (x + (1/2) / (x + (2/2) / (x + (3/2) / ..))), as the quotient of two recurrences."""
+    above, below = [constant(b, x, 0), constant(b, x, 1)], [constant(b, x, 1), x]
+    for k in range(1, _ERF_DEPTH + 1):
+        for row in (above, below):
+            older = b.op("arith.mulf", [row[0], constant(b, x, k / 2)])
+            row[:] = row[1], b.op("arith.addf", [b.op("arith.mulf", [row[1], x]), older])
+    return b.op("arith.divf", [above[1], below[1]])

@@ -41,6 +41,10 @@ def _neg(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     return b.op("arith.subi", [constant(b, xs[0], 0), xs[0]])
 
 
+def _same(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+    return xs[0]
+
+
 def _sign(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     """Zero and NaN are neither above nor below zero, and stay what they are."""
     x, zero = xs[0], constant(b, xs[0], 0)
@@ -223,7 +227,9 @@ RULES: Mapping[str, Rule] = {
     "cos": _by_width(_op("math.cos"), double.cos),
     "tanh": _by_width(_tanh, double.tanh),
     "sigmoid": _sigmoid,
+    "erf": _by_width(_op("math.erf"), double.erf),
     "floor": _math("math.floor"),
     "ceil": _ceil,
     "round": _math("math.roundeven"),
+    "stop_gradient": _same,
 }

@@ -19,7 +19,9 @@ EMIT: Mapping[str, Rule] = {
     **contraction.RULES,
 }
 
-_PICK = frozenset({"where", "maximum", "minimum", "reduce_max", "reduce_min", "sign"})
+_PICK = frozenset(
+    {"where", "maximum", "minimum", "reduce_max", "reduce_min", "sign", "stop_gradient"}
+)
 _MOVE = frozenset(shaping.RULES) - {"iota"}
 _FLIP = frozenset({"neg", "abs"})
 

@@ -26,10 +26,10 @@ def gradient(output: Node, wrt: Sequence[Node]) -> list[Node]:
     that branch too (with a `where` before it).
     """
     _check(output, wrt)
-    path = _between(wrt, output)
+    path = _between(frozenset(wrt), output)
     cotangents: dict[Node, Node] = {output: output.graph.constant(1.0, output.dtype)}
     for node in reversed(list(path)):
-        if node not in cotangents:
+        if node not in cotangents or not any(x in path for x in node.inputs):
             continue
         for x, share in _shares(node, cotangents[node]):
             if x in path:
@@ -38,7 +38,7 @@ def gradient(output: Node, wrt: Sequence[Node]) -> list[Node]:
     return [cotangents[x] if x in cotangents else _zeros(x) for x in wrt]
 
 
-def _between(wrt: Sequence[Node], output: Node) -> dict[Node, None]:
+def _between(wrt: frozenset[Node], output: Node) -> dict[Node, None]:
     """The float nodes on a way from `wrt` to `output`, operands first."""
     path: dict[Node, None] = {}
     for node in reachable([output]):
@@ -48,8 +48,6 @@ def _between(wrt: Sequence[Node], output: Node) -> dict[Node, None]:
 
 
 def _shares(node: Node, cotangent: Node) -> Iterator[tuple[Node, Node]]:
-    if not node.inputs:
-        return
     rule = GRADIENTS[node.op]
     if isinstance(rule, NotDifferentiable):
         raise GradientError(

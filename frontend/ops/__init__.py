@@ -54,6 +54,7 @@ from stepforge.frontend.ops.unary import (
     cast,
     ceil,
     cos,
+    erf,
     exp,
     expm1,
     floor,
@@ -68,6 +69,7 @@ from stepforge.frontend.ops.unary import (
     sin,
     sqrt,
     square,
+    stop_gradient,
     tanh,
 )
 
@@ -93,6 +95,7 @@ __all__ = [
     "dot_general",
     "einsum",
     "equal",
+    "erf",
     "exp",
     "expm1",
     "floor",
@@ -135,6 +138,7 @@ __all__ = [
     "slice",
     "sqrt",
     "square",
+    "stop_gradient",
     "sub",
     "tanh",
     "transpose",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from stepforge.frontend.dtypes import Array, DType, DTypeLike, TensorType, as_dtype, convert
 from stepforge.frontend.ops.apply import apply
 from stepforge.frontend.ops.arithmetic import div, mul
-from stepforge.frontend.ops.op import FLOAT, NUMBER, Attributes, Op, Types, unary
+from stepforge.frontend.ops.op import ANY, FLOAT, NUMBER, Attributes, Op, Types, unary
 
 if TYPE_CHECKING:
     from stepforge.frontend.graph import Node
@@ -23,6 +24,18 @@ def _sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)) in the form that does not overflow for either sign."""
     small = np.exp(-np.abs(x))
     return np.where(x < 0, small, np.ones_like(x)) / (small + 1)
+
+
+_erf_of_each = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _erf(x: Array) -> Array:
+    """NumPy has none; C's is within 1 ULP."""
+    return _erf_of_each(x).astype(x.dtype)
+
+
+def _same(x: Array) -> Array:
+    return x
 
 
 def _infer_cast(types: Types, attributes: Attributes) -> TensorType:
@@ -46,14 +59,16 @@ SIN = unary("sin", np.sin, FLOAT, wide=True)
 COS = unary("cos", np.cos, FLOAT, wide=True)
 TANH = unary("tanh", np.tanh, FLOAT, wide=True)
 SIGMOID = unary("sigmoid", _sigmoid, FLOAT, wide=True)
+ERF = unary("erf", _erf, FLOAT, wide=True)
 FLOOR = unary("floor", np.floor, FLOAT)
 CEIL = unary("ceil", np.ceil, FLOAT)
 ROUND = unary("round", np.rint, FLOAT)
+STOP_GRADIENT = unary("stop_gradient", _same, ANY)
 CAST = Op("cast", _infer_cast, _cast, 1, elementwise=True, attributes=("dtype",))
 
 OPS: tuple[Op, ...] = (
     *(NEG, ABS, SIGN, SQRT, RSQRT, EXP, EXPM1, LOG, LOG1P),
-    *(SIN, COS, TANH, SIGMOID, FLOOR, CEIL, ROUND, CAST),
+    *(SIN, COS, TANH, SIGMOID, ERF, FLOOR, CEIL, ROUND, STOP_GRADIENT, CAST),
 )
 
 
@@ -122,6 +137,11 @@ def sigmoid(x: Node) -> Node:
     return apply(SIGMOID, x)
 
 
+def erf(x: Node) -> Node:
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x; floats only."""
+    return apply(ERF, x)
+
+
 def floor(x: Node) -> Node:
     """The largest whole number that is not above x, floats only."""
     return apply(FLOOR, x)
@@ -135,6 +155,11 @@ def ceil(x: Node) -> Node:
 def round(x: Node) -> Node:
     """The nearest whole number, halves to even, floats only."""
     return apply(ROUND, x)
+
+
+def stop_gradient(x: Node) -> Node:
+    """x, taken as a constant by `gradient`."""
+    return apply(STOP_GRADIENT, x)
 
 
 def reciprocal(x: Node) -> Node:

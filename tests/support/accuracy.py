@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stepforge.frontend import ops
 from stepforge.frontend.dtypes import float32
 from stepforge.frontend.graph import Graph, Node
+from support.op_cases import error_function
 from support.machine import REPOSITORY
 from support.ulp import ulp_distance
 
@@ -104,6 +105,7 @@ ACCURACY_CASES: tuple[AccuracyCase, ...] = (
     AccuracyCase("sin", ops.sin, np.sin, (between(-100, 100),), _one),
     AccuracyCase("cos", ops.cos, np.cos, (between(-100, 100),), _one),
     AccuracyCase("tanh", ops.tanh, np.tanh, (both(SMALL, between(-20, 20)),)),
+    AccuracyCase("erf", ops.erf, error_function, (both(SMALL, between(-6, 6)),)),
     AccuracyCase(
         "sigmoid", ops.sigmoid, lambda x: 1 / (1 + np.exp(-x)), (both(SMALL, between(-80, 80)),)
     ),
