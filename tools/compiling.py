@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """`name`: of the optimizer. `files`: target -> where its artifact goes."""
+    """`name`: of the optimizer. `files`: target -> where its artifact goes. `isolate`: run the
+    compiler in a process of its own, for `timeout` seconds at most."""
 
     name: str
     recipe: Recipe
@@ -31,6 +32,8 @@ class Job:
     loss_dtype: str
     dump_ir: Path | None
     force: bool
+    isolate: bool = False
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,8 @@ def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
         context=described.context,
         loss_dtype=job.loss_dtype,
         dump_ir=folder,
+        isolate=job.isolate,
+        timeout=job.timeout,
     )
 
 

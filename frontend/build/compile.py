@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from stepforge.frontend.build.parameters import parameter_specs
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DTypeLike, float32
 from stepforge.frontend.emit import emit
+from stepforge.frontend.errors import FrontendError
 from stepforge.frontend.initializers import required
 from stepforge.frontend.optimizers import Optimizer
 from stepforge.frontend.program import Program
@@ -56,6 +57,8 @@ def compile_optimizer(
     updates: Mapping[str, Sequence[str]] | None = None,
     after_update: AfterUpdate | None = None,
     dump_ir: str | os.PathLike[str] | None = None,
+    isolate: bool = False,
+    timeout: float | None = None,
     force: bool = False,
 ) -> Artifact:
     """Compile an optimizer's step over `parameters` for one target.
@@ -69,12 +72,15 @@ def compile_optimizer(
     updates: for an entry point, the names of the parameters that it updates; by default all.
     after_update: called with the Context and the graph after each optimizer (see `trace`).
     dump_ir: a folder for the module before the first and after each pass.
+    isolate: run the compiler in a process of its own, so that a crash of it is a CompileError; each
+        such run is stopped after `timeout` seconds.
 
     Before it is returned the artifact is proved: its in-place build gives bit for bit what a plain
     build gives, on a device of the target or, where there is none, on this machine's CPU.
 
     Raises FrontendError, PassError and StepforgeRuntimeError, each saying what to do.
     """
+    how = _how(isolate, timeout)
     chosen = parse_target(target)
     specs = parameter_specs(parameters)
     check_dtypes(chosen, [spec.dtype.name for spec in specs])
@@ -87,7 +93,8 @@ def compile_optimizer(
         program = trace(
             optimizer, context, parameters=updates, loss_dtype=loss_dtype, after_update=after_update
         )
-    made = compile_program(program, chosen, dump_ir=None if dump_ir is None else Path(dump_ir))
+    folder = None if dump_ir is None else Path(dump_ir)
+    made = compile_program(program, chosen, dump_ir=folder, how=how)
     if output is None:
         return made
     return replace(made, path=made.save(output, force=force))
@@ -106,20 +113,48 @@ def unchanged_on_error(context: Context) -> Generator[None]:
         raise
 
 
-def compile_program(program: Program, target: Target, *, dump_ir: Path | None = None) -> Artifact:
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """Where the compiler runs: in this process, or in its own and for so many seconds at most."""
+
+    isolate: bool = False
+    timeout: float | None = None
+
+
+def _how(isolate: bool, timeout: float | None) -> Isolation:
+    if timeout is not None and not (isolate and timeout > 0):
+        raise FrontendError(
+            "only a compiler in a process of its own can be stopped",
+            expected="isolate=True, and a timeout of more than 0 seconds",
+            got=f"isolate={isolate} and timeout={timeout!r}",
+            hint="give isolate=True (--isolate), or leave the timeout out",
+        )
+    return Isolation(isolate, timeout)
+
+
+def compile_program(
+    program: Program,
+    target: Target,
+    *,
+    dump_ir: Path | None = None,
+    how: Isolation = Isolation(),
+) -> Artifact:
     """Compile and prove a traced program. Raises as `compile_optimizer` does."""
     text = emit(program)
     if not _may_run_here(target):
-        made = _artifact(program, target, compile_module(text, target, dump_ir=dump_ir))
-        _prove_elsewhere(made, text)
+        compiled = compile_module(
+            text, target, dump_ir=dump_ir, isolate=how.isolate, timeout=how.timeout
+        )
+        made = _artifact(program, target, compiled)
+        _prove_elsewhere(made, text, how)
         return made
     shared = target.name == _CPU and dump_ir is None
-    pair = _cpu_pair(text) if shared else compile_both(text, target, dump_ir=dump_ir)
+    pair = _cpu_pair(text, how) if shared else _pair(text, target, how, dump_ir)
     made = _artifact(program, target, pair.in_place)
     try:
         in_place, plain = (load_module(_pack(program, x)) for x in (pair.in_place, pair.plain))
     except _NOT_HERE:
-        _prove_elsewhere(made, text)
+        _prove_elsewhere(made, text, how)
         return made
     check_in_place(made.manifest, in_place, plain)
     return made
@@ -149,15 +184,19 @@ def _may_run_here(target: Target) -> bool:
     return target.device in DRIVERS and runtime.probe(DRIVERS[target.device][0]).available
 
 
-def _prove_elsewhere(made: Artifact, text: str) -> None:
+def _prove_elsewhere(made: Artifact, text: str, how: Isolation) -> None:
     """No device of the target is here: the order of its commands, and the bits on this CPU."""
     check_order(made.statistics, made.manifest.functions)
-    pair = _cpu_pair(text)
+    pair = _cpu_pair(text, how)
     in_place, plain = (load_module(_pack(made.program, x)) for x in (pair.in_place, pair.plain))
     check_in_place(made.manifest, in_place, plain)
 
 
+def _pair(text: str, target: Target | str, how: Isolation, dump_ir: Path | None = None) -> Pair:
+    return compile_both(text, target, dump_ir=dump_ir, isolate=how.isolate, timeout=how.timeout)
+
+
 @lru_cache(maxsize=1)
-def _cpu_pair(text: str) -> Pair:
+def _cpu_pair(text: str, how: Isolation) -> Pair:
     """The CPU's builds, kept for the next target of the same module."""
-    return compile_both(text, _CPU)
+    return _pair(text, _CPU, how)

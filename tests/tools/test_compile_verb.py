@@ -97,9 +97,26 @@ def test_settings_are_baked(cli, parameters: Path, tmp_path: Path) -> None:
     assert values["adam_beta1"] == 0.5
 
 
+def test_the_compiler_in_its_own_process_writes_the_same(
+    cli, artifact: Path, parameters: Path, tmp_path: Path
+) -> None:
+    options = ("--settable", "weight_decay", "--isolate", "--timeout", 600)
+    cli("compile", "adamw", "--params", parameters, "-o", tmp_path / "a.vmfb", *options)
+    assert (tmp_path / "a.vmfb").read_bytes() == artifact.read_bytes()
+
+
+def test_a_late_compiler_is_a_failed_check(cli, parameters: Path, tmp_path: Path) -> None:
+    options = ("-o", tmp_path / "a.vmfb", "--isolate", "--timeout", 0.01)
+    result = cli("compile", "adamw", "--params", parameters, *options, code=1)
+    assert "took longer than 0.01 seconds" in result.stderr
+    assert not (tmp_path / "a.vmfb").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--timeout", "5"), "--timeout 5 without --isolate"),
+        (("--isolate", "--timeout", "0"), "is not in the range x>0"),
         (("--set", "epsilon=1e-8"), "did you mean 'adam_epsilon'"),
         (("--settable", "epsilon"), "did you mean 'adam_epsilon'"),
         (("--set", "adam_beta1=1.5"), "a number of at least 0 and below 1"),

@@ -75,6 +75,15 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     help="The dtype of the loss, which decides that of slots and arithmetic.",
 )
 @click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Keep every stage.")
+@click.option(
+    "--isolate", is_flag=True, help="Run the compiler in a process of its own: it may crash alone."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="With --isolate: stop each run of the compiler after so long.",
+)
 @click.option("--force", is_flag=True, help="Overwrite files.")
 @json_option
 def compile_command(
@@ -89,6 +98,8 @@ def compile_command(
     config: Path | None,
     loss_dtype: str,
     dump_ir: Path | None,
+    isolate: bool,
+    timeout: float | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -97,6 +108,11 @@ def compile_command(
     Every artifact is checked before any is written: the in-place build must agree bit for bit with
     a plain one. Only names, shapes and dtypes of the parameters are read.
     """
+    if timeout is not None and not isolate:
+        raise click.UsageError(
+            f"--timeout stops a compiler in a process of its own: got --timeout {timeout:g} "
+            "without --isolate; add it, or leave --timeout out"
+        )
     command_line = Recipe(
         params=params,
         include=include,
@@ -114,6 +130,8 @@ def compile_command(
         loss_dtype=loss_dtype,
         dump_ir=dump_ir,
         force=force,
+        isolate=isolate,
+        timeout=timeout,
     )
     written = compile_job(job)
     if as_json:

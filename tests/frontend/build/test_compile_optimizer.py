@@ -220,3 +220,9 @@ def test_trace_needs_no_compiler() -> None:
     context = Context()
     context.variable("w", (2,), "float32")
     assert trace(Adam(), context).entry_points[0].name == "step"
+
+
+@pytest.mark.parametrize(("isolate", "timeout"), [(False, 5.0), (True, 0.0), (True, float("nan"))])
+def test_a_timeout_needs_a_process_of_its_own(isolate: bool, timeout: float) -> None:
+    with pytest.raises(FrontendError, match="isolate=True, and a timeout of more than 0 seconds"):
+        compile_optimizer(Adam(), {"w": (3,)}, isolate=isolate, timeout=timeout)
