@@ -1,5 +1,5 @@
-"""float64 functions that IREE 3.13 cannot link on CPU (sin, cos, tanh, erf) or that lose digits there
-(expm1, log1p: thousands of units in the last place near 0)."""
+"""float64 functions that IREE 3.13 cannot link on CPU (sin, cos, tanh, erf) or that lose digits
+there (expm1, log1p: thousands of units in the last place near 0)."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def sigmoid(x: Node) -> Node:
 
 
 def erf(x: Node) -> Node:
-    """The error function, 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x; floats only."""
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x, of floats."""
     return apply(ERF, x)
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from stepforge.frontend import ops
 from stepforge.frontend.dtypes import float32
 from stepforge.frontend.graph import Graph, Node
-from support.op_cases import error_function
 from support.machine import REPOSITORY
+from support.op_cases import error_function
 from support.ulp import ulp_distance
 
 Array = NDArray[Any]

@@ -35,7 +35,9 @@ OWN_WAY: dict[str, frozenset[str]] = {
     "bf16": frozenset({"iota", "constant", "sign", "rem", "less", "where", "pad", "reduce_sum"}),
     "i8": frozenset({"iota", "constant", "sign", "div", "less", "pad", "reduce_max", "cumsum"}),
     "f16": frozenset({"iota", "constant", "is_finite", "reduce_sum"}),
-    "f64": frozenset({"erf", "expm1", "log1p", "sin", "cos", "tanh", "pow", "rem", "is_finite", "iota"}),
+    "f64": frozenset(
+        {"erf", "expm1", "log1p", "sin", "cos", "tanh", "pow", "rem", "is_finite", "iota"}
+    ),
     "i64": frozenset({"iota", "constant", "div", "rem", "reduce_max"}),
 }
 """Ops that have a rule, or a part of one, for these dtypes alone."""
