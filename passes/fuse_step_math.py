@@ -55,11 +55,14 @@ def fence_gathers(block: ir.Block) -> None:
 
 
 def _mark_moves(function: func.FuncOp) -> None:
-    """Give each state that becomes another argument an operation, so that loops include it."""
+    """Give each state that becomes another argument, or a constant, an operation, so that the loop
+    that reads its old value includes it: IREE keeps no order between two loops."""
     end = bindings.return_of(function)
     for index, argument in clusters.replaced(function).items():
         value = end.operands[index]
-        if bindings.producer(value) is None and value != argument and value.type == argument.type:
+        made_by = bindings.producer(value)
+        no_loop = made_by is None or made_by.name == "arith.constant"
+        if no_loop and value != argument and value.type == argument.type:
             with ir.InsertionPoint(end), end.location:
                 end.operands[index] = arith.BitcastOp(value.type, value).result
 
