@@ -42,6 +42,7 @@ from stepforge.frontend.global_step import (
     get_global_step_var,
     increment_global_step_graph,
 )
+from stepforge.frontend.gradient import gradient, stop_gradient
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import (
     KNOWN_HYPERPARAMETERS,
@@ -170,6 +171,7 @@ __all__ = [
     "from_context",
     "get_global_step",
     "get_global_step_var",
+    "gradient",
     "increment_global_step_graph",
     "initializers",
     "int8",
@@ -179,6 +181,7 @@ __all__ = [
     "learning_rate_var_with_value",
     "monotonic_projection",
     "ops",
+    "stop_gradient",
     "trace",
     "trace_nan_in_gradients",
     "train_last_step_var",

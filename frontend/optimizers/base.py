@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NoReturn, Self, TypeAlias, cast
+from typing import Any, ClassVar, Self, TypeAlias, cast
 
 from stepforge.frontend import ops
 from stepforge.frontend.clipping import (
@@ -15,8 +15,10 @@ from stepforge.frontend.clipping import (
 )
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType, DTypeLike, as_dtype, float32
-from stepforge.frontend.errors import FrontendError, OptimizerError
+from stepforge.frontend.errors import OptimizerError
+from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.global_step import increment_counter_graph, increment_global_step_graph
+from stepforge.frontend.gradient import gradient as gradients_of
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import KNOWN_HYPERPARAMETERS, check_value
 from stepforge.frontend.initializers import zeros
@@ -120,13 +122,28 @@ class Optimizer(ABC):
         check_keywords(type(self), changes)
         return cast("Self", replace(cast("Any", self), **changes))
 
-    def update_graph(self, ctx: Context, graph: Graph, loss: Node) -> NoReturn:
-        """Not there yet: it needs gradients of the loss. Use `update_graph_with_gradients`."""
-        raise FrontendError(
-            "an update from a loss needs its gradients, which graphs cannot derive yet",
-            got=repr(loss),
-            hint="compute them outside and call update_graph_with_gradients(ctx, gradients)",
-        )
+    def update_graph(self, ctx: Context, graph: Graph, loss: Node) -> None:
+        """Adds one step that lowers the loss: `update_graph_with_gradients` with its gradients.
+
+        loss: rank 0, a float. Updated are the trainable variables whose values before the step
+        (`variable.input(graph)`) it depends on. Raises OptimizerError where there is none.
+        """
+        needed = set(reachable([loss]))
+        values = {
+            variable.path: graph.inputs[variable.path]
+            for variable in ctx.root.trainable_variables()
+            if graph.inputs.get(variable.path) in needed
+        }
+        if not values:
+            raise OptimizerError(
+                "the loss depends on no trainable variable of the Context",
+                expected="at least one trainable variable's value in what the loss is made of",
+                got=repr(loss),
+                hint="use variable.value_graph(graph) where the loss is computed",
+            )
+        gradients = gradients_of(loss, list(values.values()))
+        named = dict(zip(values, gradients, strict=True))
+        self.update_graph_with_gradients(ctx, named, loss.dtype)
 
     def update_graph_with_gradients(
         self, ctx: Context, gradients: Mapping[str, Node], loss_dtype: DTypeLike = float32

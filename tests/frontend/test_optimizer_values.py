@@ -6,17 +6,19 @@ import copy
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from oracles.settings import OPTIMIZERS
+from stepforge.frontend import ops
 from stepforge.frontend.context import Context
 from stepforge.frontend.errors import (
-    FrontendError,
     HyperparameterError,
     OptimizerError,
     UnknownKeywordError,
     UnknownNameError,
 )
+from stepforge.frontend.evaluate import evaluate
 from stepforge.frontend.graph import Graph
 from stepforge.frontend.optimizers import (
     KNOWN_OPTIMIZERS,
@@ -211,10 +213,40 @@ def test_an_explicit_schedule_is_a_rate_like_any_other() -> None:
     assert setting(program, "cosine_schedule_cycles").value == 0
 
 
-def test_update_graph_says_what_to_call_instead() -> None:
-    graph = Graph()
-    with pytest.raises(FrontendError, match="update_graph_with_gradients"):
-        Adam().update_graph(Context(), graph, graph.input("loss", "float32"))
+def test_a_loss_must_depend_on_a_trainable_variable() -> None:
+    ctx, graph = context(), Graph()
+    with pytest.raises(OptimizerError, match="depends on no trainable variable"):
+        Adam().update_graph(ctx, graph, graph.input("loss", "float32"))
+    assert graph.variable_values == {}
+
+
+def test_update_graph_is_an_update_with_the_gradients_of_the_loss() -> None:
+    """Of what the loss depends on: `/b` and what is not trainable stay."""
+    ctx, graph = context(), Graph()
+    w, scale = (ctx.get_variable(path).value_graph(graph) for path in ("/encoder/w", "/scale"))
+    loss = ops.reduce_sum(w * w) * ops.cast(ops.reduce_sum(scale), w.dtype)
+    Adam().update_graph(ctx, graph, loss)
+    assert {"/encoder/w", "/scale"} <= graph.variable_values.keys()
+    assert "/b" not in graph.variable_values
+    other = Graph()
+    w, scale = (ctx.get_variable(path).value_graph(other) for path in ("/encoder/w", "/scale"))
+    total = ops.reduce_sum(w * w)
+    by_hand = {
+        "encoder/w": w * 2 * ops.cast(ops.reduce_sum(scale), w.dtype),
+        "scale": ops.broadcast_to(ops.cast(total, scale.dtype), scale.shape),
+    }
+    Adam().update_graph_with_gradients(ctx, by_hand, loss.dtype)
+    rng = np.random.default_rng(0)
+    inputs = {
+        x: rng.uniform(0.5, 2, n.shape).astype(n.dtype.numpy) for x, n in graph.inputs.items()
+    }
+    assert graph.inputs.keys() == other.inputs.keys()
+    paths = list(other.variable_values)
+    assert list(graph.variable_values) == paths
+    got = evaluate([graph.variable_values[path] for path in paths], inputs, "float64")
+    expected = evaluate([other.variable_values[path] for path in paths], inputs, "float64")
+    for path, a, b in zip(paths, got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, err_msg=path)
 
 
 def test_clear_deletes_slots_and_the_step_and_nothing_else() -> None:
