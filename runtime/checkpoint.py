@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepforge.runtime.arrays import Array, numpy_dtype
+from stepforge.runtime.bounds import bounds_of, check_bounds
 from stepforge.runtime.errors import CheckpointError, CheckpointWriteError
 from stepforge.runtime.files import write_atomically
 from stepforge.runtime.manifest import Manifest, Variable
@@ -82,7 +83,8 @@ def read_checkpoint(path: str | os.PathLike[str], manifest: Manifest) -> dict[st
     where = f"checkpoint {os.fspath(path)}"
     tensors = decode(Path(path).read_bytes(), where)
     _match_formula(tensors.metadata, manifest, where)
-    wanted = {entry_name(v): v for v in manifest.variables}
+    variables = {v.name: v for v in manifest.variables}
+    wanted = {entry_name(v): v for v in variables.values()}
     missing = sorted(set(wanted) - set(tensors.arrays))
     extra = sorted(set(tensors.arrays) - set(wanted))
     if missing or extra:
@@ -92,6 +94,11 @@ def read_checkpoint(path: str | os.PathLike[str], manifest: Manifest) -> dict[st
         )
     for name, variable in wanted.items():
         _match(name, tensors.arrays[name], variable, where)
+    for path, settings in bounds_of(manifest.groups).items():
+        name = entry_name(variables[path])
+        for setting in settings:
+            inside = f"{where}: {name} (hyperparameter {setting.name!r})"
+            check_bounds(inside, tensors.arrays[name].item(), setting, CheckpointError)
     return {variable.name: tensors.arrays[name] for name, variable in wanted.items()}
 
 

@@ -7,11 +7,10 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
+from stepforge.runtime.bounds import check_bounds
 from stepforge.runtime.errors import HyperparameterError, UnknownHyperparameterError
 from stepforge.runtime.manifest import Group, Hyperparameter, Scalar
 from stepforge.runtime.names import listed, nearest
-
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Numbers(Protocol):
@@ -130,21 +129,11 @@ def _number(name: str, value: Any, setting: Hyperparameter) -> Scalar:
         raise HyperparameterError(f"{where}: expected a number, got {value!r}")
     if isinstance(compiled, int):
         if isinstance(item, int) and -(2**63) <= item < 2**63:
-            return _within(where, item, setting)
+            check_bounds(where, item, setting)
+            return item
         raise HyperparameterError(f"{where}: expected an integer of 64 bits, got {value!r}")
-    # Said so that NaN fails too.
-    if not abs(item) <= FLOAT32_MAX:
-        raise HyperparameterError(f"{where}: expected a finite float32, got {value!r}")
-    return _within(where, float(item), setting)
-
-
-def _within(where: str, number: Scalar, setting: Hyperparameter) -> Scalar:
-    low, high = setting.minimum, setting.below
-    if (low is None or number >= low) and (high is None or number < high):
-        return number
-    bounds = [] if low is None else [f"of at least {low:g}"]
-    bounds += [] if high is None else [f"below {high:g}"]
-    raise HyperparameterError(f"{where}: expected a number {' and '.join(bounds)}, got {number!r}")
+    check_bounds(where, item, setting)
+    return float(item)
 
 
 def _plain(value: Any) -> Any:

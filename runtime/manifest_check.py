@@ -195,6 +195,9 @@ def _check_group(
         known = item.variable is not None and item.variable in table
         _require(known or item.variable is None, f"{where}: no variable {item.variable!r}")
         _require(known or not item.settable, f"{where}: {item.name!r} is settable through nothing")
+        holder = table.get(item.variable or "")
+        on_host = not item.settable or holder is None or holder.storage == "host"
+        _require(on_host, f"{where}: {item.name!r} is settable and not kept on the host")
         finite = not isinstance(item.value, float) or math.isfinite(item.value)
         _require(finite, f"{where}: {item.name!r} is not finite")
         low, high = item.minimum, item.below

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stepforge.runtime.arrays import Array, checked, numpy_dtype
+from stepforge.runtime.bounds import Bounds, check_bounds
 from stepforge.runtime.buffers import Memory, Tensor
 from stepforge.runtime.errors import InputError
 from stepforge.runtime.initializers import first_value
@@ -26,9 +27,10 @@ def host_dtype(variable: Variable) -> np.dtype[Any]:
 class State:
     """Storage without rules about when it may be used; those are the step's."""
 
-    __slots__ = ("_memory", "numbers", "tensors", "variables")
+    __slots__ = ("_bounds", "_memory", "numbers", "tensors", "variables")
 
-    def __init__(self, variables: Iterable[Variable], memory: Memory) -> None:
+    def __init__(self, variables: Iterable[Variable], memory: Memory, bounds: Bounds) -> None:
+        self._bounds = bounds
         self.variables = {v.name: v for v in variables}
         self._memory = memory
         self.tensors: dict[str, Tensor] = {
@@ -49,16 +51,23 @@ class State:
         return self._memory.read(self.tensors[path])
 
     def check(self, path: str, value: Any) -> Array:
-        """`value` as an array that `write` takes. Raises InputError; changes nothing."""
+        """`value` as an array that `write` takes. Raises InputError; changes nothing.
+
+        A settable hyperparameter's value is within its bounds too.
+        """
         variable = self.variables[path]
         where = f"variable {path!r}"
         if path not in self.numbers:
             return checked(value, where, numpy_dtype(variable.dtype), variable.shape)
         dtype = host_dtype(variable)
         declared = numpy_dtype(variable.dtype)
-        if declared != dtype and getattr(value, "dtype", None) == declared:
-            return checked(value, where, declared, ()).astype(dtype)
-        return checked(value, where, dtype, ())
+        given = declared if getattr(value, "dtype", None) == declared else dtype
+        return self._within(path, checked(value, where, given, ()).astype(dtype))
+
+    def _within(self, path: str, value: Array) -> Array:
+        for setting in self._bounds.get(path, ()):
+            check_bounds(f"variable {path!r}", value.item(), setting)
+        return value
 
     def write(self, path: str, value: Array) -> None:
         """Replace a variable's value by one that `check` returned."""
@@ -95,7 +104,9 @@ class State:
                 f"{nearest(extra[0], missing or known) if extra else ''}"
             )
         return {
-            path: self.check(path, given[path]) if path in given else self._first(variable)
+            path: self.check(path, given[path])
+            if path in given
+            else self._within(path, self._first(variable))
             for path, variable in self.variables.items()
         }
 

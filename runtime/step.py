@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from stepforge.runtime.arrays import Array
+from stepforge.runtime.bounds import bounds_of
 from stepforge.runtime.checkpoint import Origin, read_checkpoint, write_checkpoint
 from stepforge.runtime.entry import EntryPoint, shared_inputs
 from stepforge.runtime.errors import (
@@ -56,7 +57,7 @@ class CompiledStep:
         self._module = module
         # A device with threads of its own does not survive a fork.
         self._threaded = module.device.driver != "local-sync"
-        self._state = State(manifest.variables, module.memory)
+        self._state = State(manifest.variables, module.memory, bounds_of(manifest.groups))
         functions = tuple(f for f in manifest.functions if f.name != "self_test")
         inputs = shared_inputs(functions, module.memory)
         self._entries = {f.name: EntryPoint(f, module, self._state, inputs) for f in functions}

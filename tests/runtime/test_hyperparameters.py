@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,3 +138,37 @@ def test_bounds(
             with pytest.raises(runtime.HyperparameterError, match=message):
                 step.learning_rate = value
         assert step.learning_rate == good[-1]
+
+
+@pytest.mark.parametrize("value", [-0.5, 1.0, float("nan"), float("inf"), np.float32(2)])
+def test_bounds_hold_whichever_way_a_value_comes(
+    parameters: Arrays, tmp_path: Path, value: Any
+) -> None:
+    rate = Hyperparameter("learning_rate", 0.001, True, handmade.LEARNING_RATE)
+    free = variants.with_manifest(handmade.sgd(), groups=())
+    bounded = dataclasses.replace(rate, minimum=0.0, below=1.0)
+    path = tmp_path / "run.safetensors"
+    with free.load() as step:
+        step.initialize(parameters)
+        step.variables[handmade.LEARNING_RATE] = value
+        step.save(path)
+    with variants.with_manifest(handmade.sgd(), groups=(Group((bounded,)),)).load() as step:
+        step.initialize(parameters)
+        step.learning_rate = 0.25
+        before = handmade.snapshot(step)
+        with pytest.raises(runtime.HyperparameterError, match=r"'/optimizers/learning_rate': exp"):
+            step.variables[handmade.LEARNING_RATE] = value
+        with pytest.raises(runtime.CheckpointError) as caught:
+            step.restore(path)
+        assert f"{path}: state/optimizers/learning_rate (hyperparameter" in str(caught.value)
+        assert "of at least 0 and below 1" in str(caught.value) or not np.isfinite(value)
+        assert handmade.snapshot(step) == before
+
+
+def test_a_first_value_out_of_bounds_is_not_taken(parameters: Arrays) -> None:
+    rate = Hyperparameter("learning_rate", 0.5, True, handmade.LEARNING_RATE, minimum=0.25)
+    with variants.with_manifest(handmade.sgd(), groups=(Group((rate,)),)).load() as step:
+        with pytest.raises(runtime.HyperparameterError, match=r"of at least 0\.25, got 0\.001"):
+            step.initialize(parameters)
+        with pytest.raises(runtime.NotInitializedError):
+            step.step(parameters)
