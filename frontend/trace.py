@@ -13,12 +13,17 @@ from stepforge.frontend.dtypes import DTypeLike, float32
 from stepforge.frontend.errors import OptimizerError
 from stepforge.frontend.global_step import GLOBAL_STEP_VARIABLE_NAME
 from stepforge.frontend.graph import Graph
+from stepforge.frontend.hyperparameters import PARAM_TRAIN_LAST_STEP
 from stepforge.frontend.learning_rate import OPTIMIZERS_SCOPE
 from stepforge.frontend.nan_tracing import NONFINITE
 from stepforge.frontend.optimizers.base import Optimizer
 from stepforge.frontend.program import EntryPoint, Group, Program
 from stepforge.frontend.resolve import Resolved
-from stepforge.frontend.schedules.cosine import TRAINER_SCOPE
+from stepforge.frontend.schedules.cosine import (
+    TRAINER_SCOPE,
+    CosineSchedule,
+    first_last_step,
+)
 from stepforge.frontend.variables import Variable, VariableSpec
 
 AfterUpdate: TypeAlias = Callable[[Context, Graph], None]
@@ -103,6 +108,7 @@ def check_optimizers(
     """Refuses what would share state by accident, before anything is created."""
     scopes: dict[str, str] = {}
     homes: dict[str, tuple[str, Resolved]] = {}
+    lengths: dict[int, str] = {}
     for name, optimizer in named.items():
         if not name.isidentifier() or name in RESERVED_FUNCTIONS:
             expected = f"an identifier that is not one of {', '.join(RESERVED_FUNCTIONS)}"
@@ -125,6 +131,29 @@ def check_optimizers(
                     got=repr(x.schedule or x.value),
                     hint=hint,
                 )
+        length = _training_length(optimizer, context, chosen[name])
+        if length is not None:
+            lengths.setdefault(length, name)
+    if len(lengths) > 1:
+        (length, name), (other_length, other) = list(lengths.items())[:2]
+        raise OptimizerError(
+            f"{_both(name, other)} share the variable '{TRAINER_SCOPE}/{PARAM_TRAIN_LAST_STEP}', "
+            "with other values",
+            expected=repr(length),
+            got=repr(other_length),
+            hint=f"cycles are of one training: set {PARAM_TRAIN_LAST_STEP} once, or give one "
+            "of the schedules a period in steps",
+        )
+
+
+def _training_length(
+    optimizer: Optimizer, context: Context, variables: Sequence[Variable]
+) -> int | None:
+    """What the optimizer was told of the length of the training; None if it does not ask."""
+    seen = context.with_defaults(dict(optimizer.context_parameters))
+    found = {x.schedule for x in _with_variables(optimizer, context, variables)}
+    asks = any(isinstance(x, CosineSchedule) and x.counts_cycles(seen) for x in found)
+    return first_last_step(seen) if asks else None
 
 
 def _both(other: str, name: str) -> str:

@@ -70,10 +70,8 @@ def numbers_read(described: Described) -> frozenset[str]:
     schedule = CosineSchedule.from_context(described.context)
     if schedule is None:
         return frozenset(names)
-    found = schedule.resolved(described.context, 0.0)
-    names.update(x.name for x in found)
-    period, cycles = found[:2]
-    if cycles.settable or cycles.value or (isinstance(period.value, int) and period.value < 0):
+    names.update(x.name for x in schedule.resolved(described.context, 0.0))
+    if schedule.counts_cycles(described.context):
         names.add(PARAM_TRAIN_LAST_STEP)
     return frozenset(names)
 

@@ -106,6 +106,12 @@ class CosineSchedule(Schedule):
         """Its hyperparameters, in the order period, cycles, warm-up, minimum, full rate."""
         return tuple(resolve(setting, ctx, ctx) for setting in self._settings(base))
 
+    def counts_cycles(self, ctx: Context) -> bool:
+        """Whether its period comes from the length of the whole training."""
+        period, cycles = self.resolved(ctx, 0.0)[:2]
+        negative = isinstance(period.value, int) and period.value < 0
+        return bool(cycles.settable or cycles.value or negative)
+
     def node(self, ctx: Context, graph: Graph, base: float, dtype: DType) -> Node:
         """The rate of this step; see the class."""
         found = self.resolved(ctx, base)
@@ -136,9 +142,13 @@ class CosineSchedule(Schedule):
 
 def train_last_step_var(ctx: Context) -> Variable:
     """The settable i64 length of the whole training in steps, from the root; -1 while unknown."""
+    return host_number(ctx.at(TRAINER_SCOPE), PARAM_TRAIN_LAST_STEP, int64, first_last_step(ctx))
+
+
+def first_last_step(ctx: Context) -> int:
+    """What the Context says of the length of the training: the first value of its variable."""
     first = ctx.get_param(PARAM_TRAIN_LAST_STEP, -1)
-    value = first.value if isinstance(first, Settable) else first
-    return host_number(ctx.at(TRAINER_SCOPE), PARAM_TRAIN_LAST_STEP, int64, value)
+    return int(first.value if isinstance(first, Settable) else first)
 
 
 def _cycle(

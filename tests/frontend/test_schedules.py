@@ -204,3 +204,30 @@ def test_a_schedule_can_be_used_by_itself() -> None:
     node = CosineSchedule(period=4).node(ctx, graph, 0.5, float32)
     assert (node.dtype, node.shape) == (float32, ())
     assert COUNTER in graph.variable_values
+
+
+def remembering(scope: str, **params: object) -> Adam:
+    """An optimizer that remembers the parameters of another Context."""
+    return Adam.from_context(context(params), scope=scope)
+
+
+def test_entry_points_agree_on_the_length_of_the_training() -> None:
+    pair = {
+        "a": remembering("a", cosine_schedule_cycles=2, train_last_global_step=70),
+        "b": remembering("b", cosine_schedule_cycles=2, train_last_global_step=80),
+    }
+    ctx = context({})
+    with pytest.raises(OptimizerError, match="'a' and 'b' share the variable '/trainer/") as error:
+        trace(pair, ctx)
+    assert all(text in str(error.value) for text in ("70", "80", "a period in steps"))
+    assert ctx.find_variable(LAST) is None
+
+
+def test_only_cycles_ask_for_the_length_of_the_training() -> None:
+    pair = {
+        "a": remembering("a", cosine_schedule_cycles=2, train_last_global_step=70),
+        "b": remembering("b", learning_rate=0.5, train_last_global_step=80),
+    }
+    ctx = context({})
+    trace(pair, ctx)
+    assert ctx.get_variable(LAST).value == 70
