@@ -59,7 +59,9 @@ def build_all(
         module = bindings.parse(text, session.context)
         extra = (SelfTest(),) if target.self_test else ()
         in_place = "in_place" in builds
-        run_pipeline(module, in_place=in_place, dump_ir=dump_ir, extra=extra)
+        run_pipeline(
+            module, in_place=in_place, backend=target.backend, dump_ir=dump_ir, extra=extra
+        )
         dtypes = used_dtypes(module)
         check_dtypes(target, dtypes)
         # Lowering changes a module, so the copy comes first.

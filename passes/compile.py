@@ -70,7 +70,7 @@ def stream_statistics(mlir_text: str, target: Target | str) -> Statistics:
     known = parse_target(target) if isinstance(target, str) else target
     with open_session(known.flags) as session:
         module = bindings.parse(mlir_text, session.context)
-        run_pipeline(module)
+        run_pipeline(module, backend=known.backend)
         with Lowering(session, module, f"the module for target {known.name}") as lowering:
             lowering.advance("stream")
             return statistics.collect(module)

@@ -10,15 +10,18 @@ from stepforge.passes import bindings, pass_base
 from stepforge.passes.alias_state import AliasState
 from stepforge.passes.bindings import ir
 from stepforge.passes.errors import PassError
+from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
 from stepforge.passes.fuse_step_math import FuseStepMath
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.split_reductions import SplitReductions
+from stepforge.passes.targets.target import Backend
 from stepforge.passes.wrap_entry_points import WrapEntryPoints
 
 PIPELINE: tuple[Pass, ...] = (
     FoldHyperparameters(),
     FuseStepMath(),
+    ExpandMath(),
     SplitReductions(),
     AliasState(allow_copies=True),
     WrapEntryPoints(),
@@ -29,6 +32,7 @@ def run_pipeline(
     module: ir.Module,
     *,
     in_place: bool = True,
+    backend: Backend | None = None,
     dump_ir: Path | None = None,
     stop_after: str | None = None,
     extra: Sequence[Pass] = (),
@@ -36,12 +40,13 @@ def run_pipeline(
     """Turn a logical module into what IREE compiles, in place.
 
     `extra` passes run first, on the logical module. `in_place=False` makes the same module without
-    aliasing state arguments. `dump_ir` names a folder that receives the module before the first
+    aliasing state arguments. `backend` is what the module is for: without one no math is expanded
+    that is inexact there. `dump_ir` names a folder that receives the module before the first
     and after each pass. `stop_after` ends early, after the pass of that name. A state whose new
     value cannot be computed over the old one is computed elsewhere and copied, which takes memory
     in every step. Raises `PassError`.
     """
-    passes = (*extra, *(_with_options(step, in_place) for step in PIPELINE))
+    passes = (*extra, *(_with_options(step, in_place, backend) for step in PIPELINE))
     names = [step.name for step in passes]
     if stop_after is not None and stop_after not in names:
         raise PassError(f"no pass is named {stop_after!r}; the passes are {', '.join(names)}")
@@ -54,8 +59,10 @@ def run_pipeline(
             return
 
 
-def _with_options(step: Pass, in_place: bool) -> Pass:
-    return replace(step, in_place=in_place) if isinstance(step, AliasState) else step
+def _with_options(step: Pass, in_place: bool, backend: Backend | None) -> Pass:
+    if isinstance(step, AliasState):
+        return replace(step, in_place=in_place)
+    return replace(step, backend=backend) if isinstance(step, ExpandMath) else step
 
 
 def _dump(module: ir.Module, folder: Path | None, number: int, name: str) -> None:

@@ -20,6 +20,7 @@ from filecheck.options import Options
 from filecheck.parser import Parser
 
 from stepforge.passes.alias_state import AliasState
+from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
 from stepforge.passes.fuse_step_math import FuseStepMath
 from stepforge.passes.pass_base import Pass
@@ -30,6 +31,7 @@ FOLDER = Path(__file__).parent.parent / "passes" / "cases"
 PASSES: tuple[type[Pass], ...] = (
     FoldHyperparameters,
     FuseStepMath,
+    ExpandMath,
     SplitReductions,
     AliasState,
     WrapEntryPoints,
@@ -79,7 +81,7 @@ def _parse_step(text: str) -> Pass:
     for option in options:
         key, _, value = option.partition("=")
         assert key in known, f"{name} has no option {key}"
-        values[key] = {"true": True, "false": False}[value]
+        values[key] = {"true": True, "false": False}.get(value, value)
     return kind(**values)
 
 
