@@ -70,18 +70,24 @@ class Builder:
         shape: tuple[int, ...] | None = None,
         attributes: Attributes | None = None,
         body: Body | None = None,
+        body_operands: Sequence[Value] | None = None,
+        terminator: str = "linalg.yield",
     ) -> Value:
         """Appends an op of one result, of the type of `like` (by default the first operand).
 
         element, shape: where the result's type differs from that. attributes: MLIR text by name.
-        body: the single block of the op's region; it gets one element per operand, and its value
-        is yielded with `linalg.yield`.
+        body: the single block of the op's region; it gets one element per operand (or only of
+        `body_operands`), and its value is yielded with `terminator`.
         """
         if element is None or shape is None:
             like = operands[0] if like is None else like
             element = like.element if element is None else element
             shape = like.shape if shape is None else shape
-        return self._create(name, operands, (element, shape), attributes or {}, body)
+        result = self._create(name, operands, (element, shape), attributes or {}, body is not None)
+        if body is not None:
+            given = operands if body_operands is None else body_operands
+            _fill(result.handle.owner.regions[0], [x.element for x in given], body, terminator)
+        return result
 
     def scalar(
         self,
@@ -91,7 +97,7 @@ class Builder:
         attributes: Attributes | None = None,
     ) -> Value:
         """Appends an op whose result is a single element, not a tensor."""
-        return self._create(name, operands, (element, None), attributes or {}, None)
+        return self._create(name, operands, (element, None), attributes or {}, False)
 
     def at(self, location: str) -> None:
         """What follows carries the location `file.py:12`."""
@@ -106,28 +112,26 @@ class Builder:
         operands: Sequence[Value],
         result: tuple[str, tuple[int, ...] | None],
         attributes: Attributes,
-        body: Body | None,
+        has_body: bool,
     ) -> Value:
         operation = ir.Operation.create(
             name,
             results=[ir.Type.parse(type_text(*result))],
             operands=[x.handle for x in operands],
             attributes={k: ir.Attribute.parse(text) for k, text in attributes.items()},
-            regions=0 if body is None else 1,
+            regions=int(has_body),
             loc=self._location,
             ip=self._point,
         )
-        if body is not None:
-            _fill(operation.regions[0], [x.element for x in operands], body)
         return Value(operation.results[0], *result)
 
 
-def _fill(region: Any, elements: Sequence[str], body: Body) -> None:
+def _fill(region: Any, elements: Sequence[str], body: Body, terminator: str) -> None:
     unknown = ir.Location.unknown()
     block = region.blocks.append(*map(ir.Type.parse, elements), arg_locs=[unknown] * len(elements))
     inner = Builder(block)
     arguments = [Value(x, e, None) for x, e in zip(block.arguments, elements, strict=True)]
-    inner.terminator("linalg.yield", [body(inner, *arguments)])
+    inner.terminator(terminator, [body(inner, *arguments)])
 
 
 class Module:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stepforge.frontend.emit import contraction, elementwise, logic, reductions, shaping
+from stepforge.frontend.emit import contraction, elementwise, indexing, logic, reductions, shaping
 from stepforge.frontend.emit.widths import Rule
 from stepforge.frontend.graph import Node
 
@@ -17,10 +17,11 @@ EMIT: Mapping[str, Rule] = {
     **logic.RULES,
     **reductions.RULES,
     **contraction.RULES,
+    **indexing.RULES,
 }
 
 _PICK = frozenset(
-    {"where", "maximum", "minimum", "reduce_max", "reduce_min", "sign", "stop_gradient"}
+    {"where", "maximum", "minimum", "reduce_max", "reduce_min", "sign", "stop_gradient", "gather"}
 )
 _MOVE = frozenset(shaping.RULES) - {"iota"}
 _FLIP = frozenset({"neg", "abs"})

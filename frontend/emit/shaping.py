@@ -31,10 +31,16 @@ def empty(b: Builder, element: str, shape: tuple[int, ...]) -> Value:
 def pointwise(b: Builder, inputs: Sequence[Value], out: Value, body: Body) -> Value:
     """A linalg.generic that makes a tensor like `out`, each element where its inputs' are."""
     dims = ", ".join(f"d{i}" for i in range(len(out.shape or ())))
-    maps = ", ".join([f"affine_map<({dims}) -> ({dims})>"] * (len(inputs) + 1))
+    return loops(b, inputs, out, [f"({dims}) -> ({dims})"] * (len(inputs) + 1), body)
+
+
+def loops(
+    b: Builder, inputs: Sequence[Value], out: Value, maps: Sequence[str], body: Body
+) -> Value:
+    """A linalg.generic without a reduction; one map per input, then the one of `out`."""
     kinds = ", ".join(["#linalg.iterator_type<parallel>"] * len(out.shape or ()))
     attributes = {
-        "indexing_maps": f"[{maps}]",
+        "indexing_maps": f"[{', '.join(f'affine_map<{text}>' for text in maps)}]",
         "iterator_types": f"[{kinds}]",
         "operandSegmentSizes": f"array<i32: {len(inputs)}, 1>",
     }
@@ -108,21 +114,24 @@ def first_element(b: Builder, element: Value, *_: Value) -> Value:
 
 
 def _reshape(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+    return reshaped(b, xs[0], node.shape)
+
+
+def reshaped(b: Builder, x: Value, shape: tuple[int, ...]) -> Value:
     """Merges neighbouring axes, then splits them: tensor.collapse_shape, tensor.expand_shape.
 
     Between the two stands the finest shape that both sides refine, so that a pure merge or split is
     one op.
     """
-    before, after = _groups(node.inputs[0].shape, node.shape)
-    middle = tuple(math.prod(node.shape[i] for i in group) for group in after)
-    x = xs[0]
+    before, after = _groups(x.shape or (), shape)
+    middle = tuple(math.prod(shape[i] for i in group) for group in after)
     if x.shape != middle:
         attributes = {"reassociation": reassociation(before)}
         x = b.op("tensor.collapse_shape", [x], shape=middle, attributes=attributes)
-    if node.shape == middle:
+    if shape == middle:
         return x
-    sizes = {"reassociation": reassociation(after), "static_output_shape": integers(node.shape)}
-    return b.op("tensor.expand_shape", [x], shape=node.shape, attributes=sizes)
+    sizes = {"reassociation": reassociation(after), "static_output_shape": integers(shape)}
+    return b.op("tensor.expand_shape", [x], shape=shape, attributes=sizes)
 
 
 def reassociation(groups: Sequence[Sequence[int]]) -> str:

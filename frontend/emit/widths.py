@@ -81,8 +81,9 @@ def in_words(rule: Rule) -> Rule:
     def in_integers(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
         if node.dtype.kind != "bool":
             return rule(b, node, xs)
-        words = rule(b, node, [b.op("arith.extui", [x], element="i32") for x in xs])
-        return compare(b, "ne", words, constant(b, words, 0))
+        words = [b.op("arith.extui", [x], element="i32") if x.element == "i1" else x for x in xs]
+        result = rule(b, node, words)
+        return compare(b, "ne", result, constant(b, result, 0))
 
     return in_integers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from stepforge.frontend.gradient import contraction, elementwise, reductions, shaping
+from stepforge.frontend.gradient import contraction, elementwise, indexing, reductions, shaping
 from stepforge.frontend.gradient.rule import Rows
 
 GRADIENTS: Rows = MappingProxyType(
@@ -13,5 +13,6 @@ GRADIENTS: Rows = MappingProxyType(
         **shaping.RULES,
         **reductions.RULES,
         **contraction.RULES,
+        **indexing.RULES,
     }
 )

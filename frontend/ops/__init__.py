@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from stepforge.frontend.ops import arithmetic, contraction, logic, reduce, shape, source, unary
+from stepforge.frontend.ops import (
+    arithmetic,
+    contraction,
+    indexing,
+    logic,
+    reduce,
+    shape,
+    source,
+    unary,
+)
 from stepforge.frontend.ops.activations import (
     elu,
     gelu,
@@ -25,6 +34,7 @@ from stepforge.frontend.ops.activations import (
 from stepforge.frontend.ops.apply import Operand
 from stepforge.frontend.ops.arithmetic import add, clip, div, maximum, minimum, mul, pow, rem, sub
 from stepforge.frontend.ops.contraction import dot_general, einsum, matmul
+from stepforge.frontend.ops.indexing import gather, one_hot, scatter_add, take
 from stepforge.frontend.ops.logic import (
     equal,
     greater,
@@ -84,7 +94,7 @@ from stepforge.frontend.ops.unary import (
     tanh,
 )
 
-_FAMILIES = (source, arithmetic, unary, logic, shape, reduce, contraction)
+_FAMILIES = (source, arithmetic, unary, logic, shape, reduce, contraction, indexing)
 
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for f in _FAMILIES for op in f.OPS})
 
@@ -111,6 +121,7 @@ __all__ = [
     "exp",
     "expm1",
     "floor",
+    "gather",
     "gelu",
     "greater",
     "greater_equal",
@@ -133,6 +144,7 @@ __all__ = [
     "mul",
     "neg",
     "not_equal",
+    "one_hot",
     "pad",
     "pow",
     "reciprocal",
@@ -149,6 +161,7 @@ __all__ = [
     "reverse",
     "round",
     "rsqrt",
+    "scatter_add",
     "sigmoid",
     "sign",
     "silu",
@@ -160,6 +173,7 @@ __all__ = [
     "square",
     "stop_gradient",
     "sub",
+    "take",
     "tanh",
     "transpose",
     "where",
