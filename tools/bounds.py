@@ -28,6 +28,7 @@ ROUNDOFF = {"float64": 2.0**-52, "float32": 2.0**-24, "float16": 2.0**-11, "bflo
 # They round nothing.
 EXACT = frozenset((
     "input", "neg", "abs", "sign", "floor", "ceil", "round", "maximum", "minimum", "where", "iota",
+    "stop_gradient",
     "broadcast", "reshape", "transpose", "slice", "concatenate", "pad", "reverse",
     "reduce_max", "reduce_min", "rem",
 ))  # fmt: skip

@@ -43,8 +43,8 @@ def _prod(node: Node, g: Node) -> Shares:
         return (x.graph.constant(0.0, x.dtype, x.shape),)
     order = [*node.attributes["axes"], *_kept(node)]
     moved = ops.transpose(x, order)
-    count = math.prod(x.shape[axis] for axis in node.attributes["axes"])
     rest = math.prod(node.shape)
+    count = math.prod(x.shape) // rest
     share = _other_factors(ops.reshape(moved, (count, rest)), ops.reshape(g, (1, rest)))
     back = [order.index(axis) for axis in range(x.rank)]
     return (ops.transpose(ops.reshape(share, moved.shape), back),)

@@ -57,7 +57,8 @@ def _pad_with_zeros(x: Node, low: Sequence[int], high: Sequence[int]) -> Node:
 
 
 def _concatenate(node: Node, g: Node) -> Shares:
-    axis, start = node.attributes["axis"], 0
+    axis: int = node.attributes["axis"]
+    start = 0
     shares: list[Node] = []
     for x in node.inputs:
         starts, limits = [0] * g.rank, list(g.shape)
