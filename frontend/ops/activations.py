@@ -22,6 +22,7 @@ from stepforge.frontend.ops.unary import (
     expm1,
     log,
     log1p,
+    reciprocal,
     sigmoid,
     stop_gradient,
     tanh,
@@ -75,7 +76,9 @@ def softmax(x: Node, axis: SupportsIndex = -1) -> Node:
 
     def wide(x: Node, at: int) -> Node:
         powers = exp(_below_largest(x, at))
-        return powers / _along(reduce_sum(powers, at), powers, at)
+        # Not a quotient of every element: IREE 3.13 knows that as a softmax, makes one op of it
+        # again, and then fails to compile it where a gradient uses the parts too.
+        return powers * _along(reciprocal(reduce_sum(powers, at)), x, at)
 
     return _in_float32(x, as_axis("softmax", axis, x.type), wide)
 
