@@ -5,7 +5,7 @@
     parameters = {"encoder/w": "64x32xf32", "encoder/b": "32xf32"}
     artifact = compile_optimizer(AdamW(weight_decay=Settable(0.01)), parameters, target="cpu")
 
-Nothing here imports IREE until `compile_optimizer` is first used.
+Nothing here imports IREE until `compile_optimizer` is first asked for, which a `*` does not do.
 """
 
 from __future__ import annotations
@@ -95,9 +95,12 @@ from stepforge.frontend.variables import Variable
 from stepforge.frontend.verify import verify
 
 if TYPE_CHECKING:
-    from stepforge.frontend.build import Artifact, compile_optimizer, compile_train_step
+    from stepforge.frontend.build import Artifact as Artifact
+    from stepforge.frontend.build import compile_optimizer as compile_optimizer
+    from stepforge.frontend.build import compile_train_step as compile_train_step
 
-# Names that load the compiler, so they come when they are first asked for.
+# Names that load the compiler, so they come when they are first asked for by name. They are not in
+# __all__: `from stepforge.frontend import *` would ask for each of them.
 _COMPILER = ("Artifact", "compile_optimizer", "compile_train_step")
 
 
@@ -105,6 +108,10 @@ def __getattr__(name: str) -> Any:
     if name in _COMPILER:
         return getattr(import_module("stepforge.frontend.build"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_COMPILER})
 
 
 __all__ = [
@@ -136,7 +143,6 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
-    "Artifact",
     "Context",
     "CosineSchedule",
     "DType",
@@ -160,8 +166,6 @@ __all__ = [
     "clip_nans_in_gradients",
     "clip_nans_in_updates",
     "clip_step_by_value",
-    "compile_optimizer",
-    "compile_train_step",
     "delete_global_step",
     "dump",
     "evaluate",
