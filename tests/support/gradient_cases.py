@@ -218,6 +218,17 @@ GRADIENT_CASES: tuple[GradientCase, ...] = (
 )
 
 
+_VARIANTS = frozenset({
+    "div[negative]", "pow[0.0]", "pow[1.0]", "pow[3.0]", "pow[half]", "pow[exponent]", "square",
+    "reciprocal", "broadcast[scalar]", "broadcast[ones]", "slice[two strides]", "slice[to the end]",
+    "slice[one]", "pad", "reverse[all]", "reduce_sum[all]", "reduce_sum[kept]", "reduce_prod[all]",
+    "reduce_prod[one]", "reduce_prod[zero]", "reduce_max[all]", "cumsum[first]", "softmax[first]",
+    "leaky_relu", "logsumexp[axis]", "where[twice]", "cast[integer]",
+})  # fmt: skip
+COMPILED_CASES = tuple(case for case in GRADIENT_CASES if case.name not in _VARIANTS)
+"""Without those that differ from another in shapes or numbers alone."""
+
+
 def differences(output: Node, values: Mapping[str, Array]) -> dict[str, Array]:
     """Derivatives of a rank-0 node by each element of each input, without gradient rows.
 

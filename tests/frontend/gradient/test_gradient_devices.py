@@ -14,7 +14,7 @@ from stepforge.frontend.simplify import simplify
 from stepforge.tools.bounds import ACCURACY, evaluate_bounded
 from support.backends import BACKENDS, Backend
 from support.emitted import compile_entries, function
-from support.gradient_cases import GRADIENT_CASES
+from support.gradient_cases import COMPILED_CASES
 
 pytestmark = pytest.mark.compiler
 
@@ -26,13 +26,13 @@ def test_gradients_on_the_device(backend: Backend) -> None:
     """One module per backend with a function for each case."""
     accuracy = ACCURACY["vulkan" if backend.name == "vulkan" else "local"]
     entries = []
-    for i, case in enumerate(GRADIENT_CASES):
+    for i, case in enumerate(COMPILED_CASES):
         graphs = case.graphs()
         _, renamed = simplify(graphs.first, graphs.inputs, case.name)
         entries.append(function(f"g{i}", [renamed[x] for x in graphs.first]))
     compiled = compile_entries(entries, backend)
     wrong: dict[str, str] = {}
-    for case, entry in zip(GRADIENT_CASES, entries, strict=True):
+    for case, entry in zip(COMPILED_CASES, entries, strict=True):
         values = case.values()
         given = [values[x.name].astype(np.float32) for x in entry.arguments]
         got = compiled(entry.name, given, [float32] * len(entry.results))
