@@ -22,6 +22,7 @@ from stepforge.runtime.errors import (
     ArtifactWriteError,
     BusyError,
     CheckpointError,
+    CheckpointWarning,
     CheckpointWriteError,
     ClosedError,
     CpuMismatchError,
@@ -43,6 +44,8 @@ from stepforge.runtime.errors import (
 )
 
 if TYPE_CHECKING:
+    from stepforge.runtime.checkpoint import Snapshot
+    from stepforge.runtime.checkpoints import Checkpoints, Restored
     from stepforge.runtime.container import Artifact, read_artifact
     from stepforge.runtime.devices import Availability, probe, probe_all
     from stepforge.runtime.loading import load
@@ -59,7 +62,9 @@ __all__ = [
     "Availability",
     "BusyError",
     "CheckpointError",
+    "CheckpointWarning",
     "CheckpointWriteError",
+    "Checkpoints",
     "ClosedError",
     "CompiledStep",
     "CpuMismatchError",
@@ -76,6 +81,8 @@ __all__ = [
     "NanLogger",
     "NanReport",
     "NotInitializedError",
+    "Restored",
+    "Snapshot",
     "StateLostError",
     "StepforgeRuntimeError",
     "Tracer",
@@ -91,10 +98,13 @@ __all__ = [
 _LAZY = {
     "Artifact": "container",
     "Availability": "devices",
+    "Checkpoints": "checkpoints",
     "CompiledStep": "step",
     "Manifest": "manifest",
     "NanLogger": "nan_logger",
     "NanReport": "nan_logger",
+    "Restored": "checkpoints",
+    "Snapshot": "checkpoint",
     "Tracer": "nan_logger",
     "load": "loading",
     "probe": "devices",

@@ -2,7 +2,7 @@
 
 Tensors are `params/<name>`, `slots/<path>` and `state/<path>`; host floats are saved as float64, so
 that a setting such as 0.1 comes back exactly. Writing is atomic: a reader sees the old file or the
-new one, also after a crash.
+new one, also after a crash. A caller's own texts may go along as metadata.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from pathlib import Path
 
 from stepforge.runtime.arrays import Array, numpy_dtype
 from stepforge.runtime.bounds import bounds_of, check_bounds
-from stepforge.runtime.errors import CheckpointError, CheckpointWriteError
+from stepforge.runtime.errors import CheckpointError, CheckpointWriteError, InputError
 from stepforge.runtime.files import write_atomically
 from stepforge.runtime.manifest import Manifest, Variable
 from stepforge.runtime.names import listed
-from stepforge.runtime.safetensors_file import Tensors, decode, encode
+from stepforge.runtime.safetensors_file import MAX_METADATA_TEXT, Tensors, decode, encode
 from stepforge.runtime.state import host_dtype
 
 FORMAT = "1"
+MAX_TEXTS = 100
+_OWN = "stepforge."
 _FOLDERS = {"parameter": "params", "slot": "slots"}
 
 
@@ -46,22 +48,73 @@ class Origin:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole state at one moment, on the host, to be written by any thread."""
+
+    values: Mapping[str, Array]
+    """By variable path, as `State.snapshot` gives them."""
+    origin: Origin
+
+    def write(
+        self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Write it, replacing `path` whole.
+
+        metadata: texts to keep with it, which `CompiledStep.restore` returns; at most 100, each
+        shorter than 1 MiB, with names that do not start with "stepforge.".
+        Raises InputError for others, and CheckpointWriteError; then `path` is as it was.
+        """
+        texts = {} if metadata is None else dict(metadata)
+        check_texts(texts)
+        variables = {v.name: v for v in self.origin.manifest.variables}
+        arrays = {entry_name(variables[name]): array for name, array in self.values.items()}
+        chunks = encode(Tensors(arrays, {**texts, **self.origin.metadata()}))
+        _write(Path(path), chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A checkpoint that was read: values by variable path, and the texts it was saved with."""
+
+    values: dict[str, Array]
+    metadata: dict[str, str]
+
+
 def entry_name(variable: Variable) -> str:
     """The tensor's name in the file."""
     return f"{_FOLDERS.get(variable.role, 'state')}{variable.name}"
 
 
-def write_checkpoint(
-    path: str | os.PathLike[str], values: Mapping[str, Array], origin: Origin
-) -> None:
-    """Write a snapshot, replacing `path` whole. Raises CheckpointWriteError; then it is as it was.
+def check_texts(texts: Mapping[str, str]) -> None:
+    """Raise InputError for metadata that would not be read again."""
+    entries: list[object] = [text for item in texts.items() for text in item]
+    fits = len(texts) <= MAX_TEXTS and all(map(_is_text, entries))
+    if not fits or any(name.startswith(_OWN) for name in texts):
+        raise InputError(
+            f"metadata of a checkpoint: expected at most {MAX_TEXTS} strings by name, each of at "
+            f"most {MAX_METADATA_TEXT} characters of Unicode, no name starting with {_OWN!r}; got "
+            f"{str(texts)[:200]}"
+        )
 
-    `values` is by variable path, as `State.snapshot` gives it.
-    """
-    target = Path(path)
-    variables = {v.name: v for v in origin.manifest.variables}
-    arrays = {entry_name(variables[name]): array for name, array in values.items()}
-    chunks = encode(Tensors(arrays, origin.metadata()))
+
+def _is_text(text: object) -> bool:
+    if not isinstance(text, str) or len(text) > MAX_METADATA_TEXT:
+        return False
+    # Lone surrogates are in a string, but not in UTF-8.
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def verify_checkpoint(path: str | os.PathLike[str]) -> None:
+    """Raise CheckpointError when the file is damaged, OSError when it cannot be read."""
+    decode(Path(path).read_bytes(), _where(path))
+
+
+def _where(path: str | os.PathLike[str]) -> str:
+    return f"checkpoint {os.fspath(path)}"
+
+
+def _write(target: Path, chunks: list[bytes | memoryview]) -> None:
     size = sum(len(chunk) for chunk in chunks)
     try:
         write_atomically(target, chunks, force=True)
@@ -75,12 +128,12 @@ def write_checkpoint(
         ) from error
 
 
-def read_checkpoint(path: str | os.PathLike[str], manifest: Manifest) -> dict[str, Array]:
-    """Read, verify and match a checkpoint; values by variable path, as `State.check` takes them.
+def read_checkpoint(path: str | os.PathLike[str], manifest: Manifest) -> Contents:
+    """Read, verify and match a checkpoint; the values are as `State.check` takes them.
 
     Raises CheckpointError, which names what differs, and OSError when the file cannot be read.
     """
-    where = f"checkpoint {os.fspath(path)}"
+    where = _where(path)
     tensors = decode(Path(path).read_bytes(), where)
     _match_formula(tensors.metadata, manifest, where)
     variables = {v.name: v for v in manifest.variables}
@@ -99,7 +152,10 @@ def read_checkpoint(path: str | os.PathLike[str], manifest: Manifest) -> dict[st
         for setting in settings:
             inside = f"{where}: {name} (hyperparameter {setting.name!r})"
             check_bounds(inside, tensors.arrays[name].item(), setting, CheckpointError)
-    return {variable.name: tensors.arrays[name] for name, variable in wanted.items()}
+    return Contents(
+        {variable.name: tensors.arrays[name] for name, variable in wanted.items()},
+        {k: text for k, text in tensors.metadata.items() if not k.startswith(_OWN)},
+    )
 
 
 def _match_formula(metadata: Mapping[str, str], manifest: Manifest, where: str) -> None:

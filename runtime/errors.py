@@ -104,5 +104,9 @@ class CheckpointWriteError(CheckpointError):
     """Saving failed; what was there before is untouched."""
 
 
+class CheckpointWarning(UserWarning):
+    """A checkpoint was passed over, or an old one could not be removed. A warning, not an error."""
+
+
 class ArtifactWriteError(ArtifactError):
     """Writing an artifact failed or was refused; what was there before is untouched."""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.bounds import bounds_of
-from stepforge.runtime.checkpoint import Origin, read_checkpoint, write_checkpoint
+from stepforge.runtime.checkpoint import Origin, Snapshot, read_checkpoint
 from stepforge.runtime.entry import EntryPoint, shared_inputs
 from stepforge.runtime.errors import (
     BusyError,
@@ -207,21 +207,32 @@ class CompiledStep:
         """The model's predictions by name; of the inputs, only those that they need are given."""
         return self._call("predict", inputs)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the whole state to one safetensors file, atomically. The file is written outside
-        the lock, from a snapshot. Raises CheckpointWriteError.
-        """
+    def snapshot(self) -> Snapshot:
+        """A copy of the whole state, on the host; its `write(path)` may be called by any thread."""
         with self._lock:
             self._check_usable()
-            values = self._state.snapshot()
-        write_checkpoint(path, values, self._origin())
+            return Snapshot(self._state.snapshot(), self._origin())
 
-    def restore(self, path: str | os.PathLike[str]) -> None:
-        """Replace the whole state by a saved one. Raises CheckpointError when it does not fit."""
-        values = read_checkpoint(path, self._manifest)
+    def save(
+        self, path: str | os.PathLike[str], *, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Write the whole state to one safetensors file, atomically. The file is written outside
+        the lock, from a snapshot. `metadata` are texts to keep with it, by name.
+        Raises CheckpointWriteError, and InputError for metadata that is no short text.
+        """
+        self.snapshot().write(path, metadata)
+
+    def restore(self, path: str | os.PathLike[str]) -> dict[str, str]:
+        """Replace the whole state by a saved one; returns the metadata given to `save`.
+
+        Raises CheckpointError when it does not fit, and OSError when it cannot be read; then
+        nothing changed.
+        """
+        contents = read_checkpoint(path, self._manifest)
         with self._lock:
             self._check_open()
-            self._replace(values)
+            self._replace(contents.values)
+        return contents.metadata
 
     def close(self) -> None:
         """Give the device's memory back, also that of `gradients`. Twice is fine.
