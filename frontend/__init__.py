@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from stepforge.frontend import initializers, ops
+from stepforge.frontend import initializers, losses, metrics, ops
 from stepforge.frontend.clipping import (
     clip_nans_in_gradients,
     clip_nans_in_updates,
@@ -183,6 +183,8 @@ __all__ = [
     "int64",
     "learning_rate_var",
     "learning_rate_var_with_value",
+    "losses",
+    "metrics",
     "monotonic_projection",
     "ops",
     "stop_gradient",
