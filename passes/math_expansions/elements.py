@@ -15,6 +15,7 @@ _EQ, _SLT = 0, 2
 
 SIGN_BIT: Final = -(2**31)
 INFINITY_BITS: Final = 0x7F800000
+SMALLEST_NORMAL_BITS: Final = 0x00800000
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,14 +31,22 @@ _LOWEST, _HIGHEST = -104.0, 89.0  # what is beyond rounds to 0 and infinity as t
 
 def exp(x: Float) -> Float:
     """2^k (1 + (r + r^2 P(r)))."""
-    k, high, low = _reduced(x.between(_LOWEST, _HIGHEST))
+    limited = x.between(_LOWEST, _HIGHEST)
+    k, high, low = _reduced(limited, _turns(limited))
     return _scaled(1 + (high + _rest(high, low)), k)
+
+
+def exp_of_sum(x: Float, more: Float) -> Float:
+    """exp(x + more) of a sum that is not rounded; x has 15 bits, or is far from 0."""
+    limited, more = x.between(_LOWEST - 2.0, _HIGHEST + 2.0), more.between(-1.0, 1.0)
+    k, high, low = _reduced(limited, _turns(limited + more))
+    return _scaled(1 + (high + _rest(high, low - more)), k)
 
 
 def expm1(x: Float) -> Float:
     """(2^k - 1) + 2^k (e^r - 1): near 0, where k = 0, that is e^r - 1."""
     limited = x.between(-20.0, _HIGHEST)
-    k, high, low = _reduced(limited)
+    k, high, low = _reduced(limited, _turns(limited))
     rest = _rest(high, low)
     # 2^128 is no float: half of everything, doubled at the end.
     half = power_of_two(k - 1)
@@ -46,9 +54,12 @@ def expm1(x: Float) -> Float:
     return (x.size() < 2.0**-25).select(x, value + value)
 
 
-def _reduced(x: Float) -> tuple[Integer, Float, Float]:
+def _turns(x: Float) -> Integer:
+    return nearest_integer(x * (1 / math.log(2)))
+
+
+def _reduced(x: Float, k: Integer) -> tuple[Integer, Float, Float]:
     """k, r rounded, and what is still to be taken from it."""
-    k = nearest_integer(x * (1 / math.log(2)))
     turns = k.number()
     return k, x - turns * LN2_HIGH, turns * LN2_LOW
 

@@ -8,6 +8,7 @@ from typing import Final
 from stepforge.passes.math_expansions.elements import (
     INFINITY_BITS,
     SIGN_BIT,
+    SMALLEST_NORMAL_BITS,
     Float,
     Integer,
     polynomial,
@@ -29,17 +30,15 @@ _SERIES: Final = (
     0.06749191880226135,
 )
 _ROOT_OF_HALF_BITS: Final = 0x3F3504F3
-_SMALLEST_NORMAL_BITS: Final = 0x00800000
 
 
 def log(x: Float) -> Float:
     """Numbers below 2^-126 count as zero."""
     bits = x.bits()
-    e = _exponent(bits)
-    value = _of_parts(e, (bits - (e << 23)).as_bits() - 1.0)
+    value = _of_parts(*split(bits))
     value = (bits < INFINITY_BITS).select(value, x)
     value = (bits < 0).select(math.nan, value)
-    return ((bits & ~SIGN_BIT) < _SMALLEST_NORMAL_BITS).select(-math.inf, value)
+    return ((bits & ~SIGN_BIT) < SMALLEST_NORMAL_BITS).select(-math.inf, value)
 
 
 def log1p(x: Float) -> Float:
@@ -53,6 +52,12 @@ def log1p(x: Float) -> Float:
     value = (x < math.inf).select(value, x)
     value = (x < -1.0).select(math.nan, value)
     return x.equals(-1.0).select(-math.inf, value)
+
+
+def split(bits: Integer) -> tuple[Integer, Float]:
+    """e and f of a positive number of these bits, without a rounding."""
+    e = _exponent(bits)
+    return e, (bits - (e << 23)).as_bits() - 1.0
 
 
 def _exponent(bits: Integer) -> Integer:

@@ -87,3 +87,12 @@ def compile_entries(entries: Sequence[EntryPoint], backend: Backend) -> Executab
     from stepforge.frontend.emit import emit  # noqa: PLC0415 (needs the compiler)
 
     return Executable(compile_text(emit(program(*entries)), backend), backend)
+
+
+def compile_expanded(entries: Sequence[EntryPoint], backend: Backend) -> Executable:
+    """With the math that users get: their modules go through `expand-math`."""
+    from stepforge.frontend.emit import emit  # noqa: PLC0415 (needs the compiler)
+    from support.lowered import with_expanded_math  # noqa: PLC0415 (too)
+
+    text = with_expanded_math(emit(program(*entries)), backend.column or backend.name)
+    return Executable(compile_text(text, backend), backend)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from stepforge.passes import bindings, parse_target, pass_base
 from stepforge.passes.bindings import func, ir
+from stepforge.passes.expand_math import ExpandMath
+from stepforge.passes.fuse_step_math import FuseStepMath
 from stepforge.passes.session import Lowering, open_session
 from stepforge.passes.wrap_entry_points import WrapEntryPoints
 from stepforge.runtime.executor import Module
@@ -42,6 +44,14 @@ def compile_text(text: str, target: str = "cpu") -> bytes:
         with Lowering(session, module, "the module of a test") as lowering:
             lowering.advance("end")
             return lowering.bytecode()
+
+
+def with_expanded_math(text: str, backend: Any) -> str:
+    """A module with loops, and in them the math that `backend` gets."""
+    module = bindings.parse(text)
+    for step in (FuseStepMath(), ExpandMath(backend=backend)):
+        pass_base.apply(step, module)
+    return str(module)
 
 
 def run_text(

@@ -7,7 +7,7 @@ import pytest
 from stepforge.frontend.dtypes import float32
 from support.accuracy import ACCURACY_CASES, promised
 from support.backends import BACKENDS, CPU_BASELINE, Backend
-from support.emitted import compile_entries, function
+from support.emitted import compile_expanded, function
 
 pytestmark = pytest.mark.compiler
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.compiler
 def test_errors_stay_below_the_table(backend: Backend) -> None:
     nodes = [case.node() for case in ACCURACY_CASES]
     names = [f"f{i}" for i in range(len(nodes))]
-    compiled = compile_entries(
+    compiled = compile_expanded(
         [function(name, [node]) for name, node in zip(names, nodes, strict=True)], backend
     )
     bounds, found = promised(), dict[str, float]()

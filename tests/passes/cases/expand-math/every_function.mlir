@@ -20,7 +20,8 @@ func.func @step(%x: tensor<8xf32>) -> tensor<8xf32> {
       %h = arith.mulf %g, %g : f32
       %i = math.log1p %h : f32
       %j = arith.addf %i, %b : f32
-      linalg.yield %j : f32
+      %k = math.powf %c, %j : f32
+      linalg.yield %k : f32
   } -> tensor<8xf32>
   return %y : tensor<8xf32>
 }
