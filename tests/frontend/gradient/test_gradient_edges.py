@@ -22,7 +22,7 @@ def slopes(build: Callable[[Node], Node], at: list[float]) -> Any:
     graph = Graph()
     x = graph.input("x", "float32", (len(at),))
     (dx,) = gradient(ops.reduce_sum(build(x)), [x])
-    (got,) = evaluate([dx], {"x": np.float32(at)}, "float64")
+    (got,) = evaluate([dx], {"x": np.array(at, np.float32)}, "float64")
     return got
 
 
@@ -81,7 +81,7 @@ def test_a_product_with_a_zero_has_its_second_derivatives() -> None:
     x = graph.input("x", "float32", (3,))
     (first,) = gradient(ops.reduce_prod(x), [x])
     (second,) = gradient(ops.reduce_sum(first), [x])
-    (got,) = evaluate([second], {"x": np.float32([2, 0, 5])})
+    (got,) = evaluate([second], {"x": np.array([2, 0, 5], np.float32)})
     np.testing.assert_array_equal(got, [5 + 0, 2 + 5, 0 + 2])
 
 
@@ -89,7 +89,7 @@ def test_what_is_stopped_is_a_constant_and_costs_nothing() -> None:
     graph = Graph()
     x = graph.input("x", "float32", (2,))
     (dx,) = gradient(ops.reduce_sum(x * stop_gradient(x * x)), [x])
-    (got,) = evaluate([dx], {"x": np.float32([2, 3])})
+    (got,) = evaluate([dx], {"x": np.array([2, 3], np.float32)})
     np.testing.assert_array_equal(got, [4, 9])
     small, _ = simplify([dx], [x], "step")
     assert "stop_gradient" not in {node.op for node in small.nodes}
@@ -102,7 +102,7 @@ def test_wrt_may_be_any_float_nodes_repeated_or_unrelated() -> None:
     loss = ops.reduce_sum(y * y)
     dy, dx, again, none, one = gradient(loss, [y, x, x, other, loss])
     assert (none.dtype.name, none.shape) == ("float16", (3,))
-    values = evaluate([dy, dx, again, none, one], {"x": np.float32([1, 2])})
+    values = evaluate([dy, dx, again, none, one], {"x": np.array([1, 2], np.float32)})
     for got, expected in zip(values, [[2, 8], [4, 32], [4, 32], [0, 0, 0], 1], strict=True):
         np.testing.assert_array_equal(got, expected)
 
@@ -112,7 +112,7 @@ def test_nothing_flows_through_integers_and_bools() -> None:
     x = graph.input("x", "float32", (2,))
     counted = ops.cast(ops.cast(x, "int32") + 1, "float32") + ops.cast(x > 0.0, "float32")
     (dx,) = gradient(ops.reduce_sum(counted * x), [x])
-    (got,) = evaluate([dx], {"x": np.float32([2.5, -3.5])})
+    (got,) = evaluate([dx], {"x": np.array([2.5, -3.5], np.float32)})
     np.testing.assert_array_equal(got, [4, -2])
 
 
