@@ -169,7 +169,8 @@ def _value(data: Any) -> Any:
 DECODERS: Mapping[str, Decoder] = {
     **dict.fromkeys(("shape", "axes", "permutation", "starts", "limits"), _integers),
     **dict.fromkeys(("strides", "low", "high"), _integers),
-    **dict.fromkeys(("contract", "batch"), _integer_lists),
-    **{"axis": _integer, "name": _string, "dtype": _dtype, "value": _value},
+    **dict.fromkeys(("contract", "batch", "padding"), _integer_lists),
+    **dict.fromkeys(("input_dilation", "kernel_dilation"), _integers),
+    **{"axis": _integer, "groups": _integer, "name": _string, "dtype": _dtype, "value": _value},
 }
 """How each attribute is read; an op with an attribute of a new name adds a row."""

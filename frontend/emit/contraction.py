@@ -60,26 +60,26 @@ class Access:
 def _dot_general(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     if any(0 in x.shape for x in (node, *node.inputs)):
         return filled(b, xs[0].element, node.shape, 0)
-    left, right, result = _accesses(node)
+    return product(b, xs, _accesses(node), node.shape)
+
+
+def product(
+    b: Builder, xs: Sequence[Value], accesses: Sequence[Access], shape: tuple[int, ...]
+) -> Value:
+    """The sum of products of two tensors; accesses of both, and of the result of that shape."""
+    left, right, result = accesses
     _merge(left, right, result)
     summed = [i for i in left.loops if i not in result.loops]
-    operands = list(xs)
+    pairs = list(zip(xs, (left, right), strict=True))
     if len(summed) > 1:
-        operands = [
-            _gathered(b, x, access, summed) for x, access in zip(xs, (left, right), strict=True)
-        ]
+        pairs = [(_gathered(b, x, access, summed), access) for x, access in pairs]
         _merge(left, right, result)
-    left_value, right_value = (
-        _collapsed(b, x, access) for x, access in zip(operands, (left, right), strict=True)
-    )
-    product = contract(b, (left_value, right_value), (left.loops, right.loops), result.loops)
-    if product.shape == node.shape:
-        return product
-    sizes = {
-        "reassociation": reassociation(result.axes),
-        "static_output_shape": integers(node.shape),
-    }
-    return b.op("tensor.expand_shape", [product], shape=node.shape, attributes=sizes)
+    first, second = (_collapsed(b, x, access) for x, access in pairs)
+    total = contract(b, (first, second), (left.loops, right.loops), result.loops)
+    if total.shape == shape:
+        return total
+    sizes = {"reassociation": reassociation(result.axes), "static_output_shape": integers(shape)}
+    return b.op("tensor.expand_shape", [total], shape=shape, attributes=sizes)
 
 
 def _accesses(node: Node) -> tuple[Access, Access, Access]:

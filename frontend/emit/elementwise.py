@@ -123,10 +123,10 @@ def _safe_divisor(b: Builder, y: Value) -> tuple[Value, Value, Value]:
 
 def _is_safe_divisor(node: Node) -> bool:
     """A constant that is neither 0 nor -1."""
-    return _constant_value(node) not in (None, 0, -1)
+    return constant_value(node) not in (None, 0, -1)
 
 
-def _constant_value(node: Node) -> float | None:
+def constant_value(node: Node) -> float | None:
     """The number that a constant, maybe broadcast, has everywhere."""
     while node.op == "broadcast":
         node = node.inputs[0]
@@ -150,7 +150,7 @@ def _pow(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     math.powf is exp2(y * log2(x)) on CPU and Vulkan: NaN for every negative x, for 0 to the 0, and
     for 1 and infinity to some powers.
     """
-    exponent = _constant_value(node.inputs[1])
+    exponent = constant_value(node.inputs[1])
     if exponent in _PRODUCTS:
         return _power(b, xs[0], int(exponent))
     x, y = xs

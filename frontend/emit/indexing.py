@@ -54,10 +54,10 @@ def _clamped(b: Builder, number: Value, rows: int) -> Value:
 
 def _scatter_add(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     x, indices, updates = xs
-    if 0 in updates.shape or 0 in node.shape:
+    if 0 in (*node.shape, *node.inputs[2].shape):
         return x
     rows, columns = _flat(node.shape)
-    count = math.prod(indices.shape or ())
+    count = _count(indices)
     numbers = reshaped(b, indices, (count,))
     numbers = _clamped(b, numbers, rows)
     given = reshaped(b, updates, (count, columns))
@@ -67,7 +67,7 @@ def _scatter_add(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
 
 
 def _by_row(b: Builder, numbers: Value, updates: Value, rows: int) -> Value:
-    (count,) = numbers.shape or ()
+    count = _count(numbers)
 
     def body(inner: Builder, number: Value, _: Value) -> Value:
         row = inner.scalar("arith.index_cast", [index(inner, 1)], number.element)
@@ -80,7 +80,8 @@ def _by_row(b: Builder, numbers: Value, updates: Value, rows: int) -> Value:
 
 
 def _by_group(b: Builder, numbers: Value, updates: Value, rows: int) -> Value:
-    count, columns = updates.shape or ()
+    count = _count(numbers)
+    columns = _count(updates) // count
 
     def body(inner: Builder, one: Value, other: Value, _: Value) -> Value:
         return _bit(inner, one, other, updates.element)
@@ -105,6 +106,10 @@ def _by_group(b: Builder, numbers: Value, updates: Value, rows: int) -> Value:
         body_operands=[sums, out],
         terminator="iree_linalg_ext.yield",
     )
+
+
+def _count(x: Value) -> int:
+    return math.prod(x.shape or ())
 
 
 def _bit(b: Builder, x: Value, y: Value, element: str) -> Value:

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stepforge.frontend.emit import contraction, elementwise, indexing, logic, reductions, shaping
+from stepforge.frontend.emit import (
+    bits,
+    contraction,
+    convolution,
+    elementwise,
+    indexing,
+    logic,
+    reductions,
+    shaping,
+)
 from stepforge.frontend.emit.widths import Rule
 from stepforge.frontend.graph import Node
 
@@ -17,6 +26,8 @@ EMIT: Mapping[str, Rule] = {
     **logic.RULES,
     **reductions.RULES,
     **contraction.RULES,
+    **bits.RULES,
+    **convolution.RULES,
     **indexing.RULES,
 }
 

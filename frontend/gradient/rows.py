@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from stepforge.frontend.gradient import contraction, elementwise, indexing, reductions, shaping
+from stepforge.frontend.gradient import (
+    bits,
+    contraction,
+    convolution,
+    elementwise,
+    indexing,
+    reductions,
+    shaping,
+)
 from stepforge.frontend.gradient.rule import Rows
 
 GRADIENTS: Rows = MappingProxyType(
@@ -13,6 +21,8 @@ GRADIENTS: Rows = MappingProxyType(
         **shaping.RULES,
         **reductions.RULES,
         **contraction.RULES,
+        **bits.RULES,
+        **convolution.RULES,
         **indexing.RULES,
     }
 )

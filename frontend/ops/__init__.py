@@ -12,7 +12,9 @@ from types import MappingProxyType
 
 from stepforge.frontend.ops import (
     arithmetic,
+    bits,
     contraction,
+    convolutions,
     indexing,
     logic,
     reduce,
@@ -33,7 +35,9 @@ from stepforge.frontend.ops.activations import (
 )
 from stepforge.frontend.ops.apply import Operand
 from stepforge.frontend.ops.arithmetic import add, clip, div, maximum, minimum, mul, pow, rem, sub
+from stepforge.frontend.ops.bits import bit_and, bit_or, bit_xor, shift_left, shift_right_logical
 from stepforge.frontend.ops.contraction import dot_general, einsum, matmul
+from stepforge.frontend.ops.convolutions import conv, convolution
 from stepforge.frontend.ops.indexing import gather, one_hot, scatter_add, take
 from stepforge.frontend.ops.logic import (
     equal,
@@ -50,6 +54,7 @@ from stepforge.frontend.ops.logic import (
     where,
 )
 from stepforge.frontend.ops.op import Op
+from stepforge.frontend.ops.pooling import avg_pool, max_pool
 from stepforge.frontend.ops.reduce import (
     cumsum,
     reduce_all,
@@ -94,7 +99,18 @@ from stepforge.frontend.ops.unary import (
     tanh,
 )
 
-_FAMILIES = (source, arithmetic, unary, logic, shape, reduce, contraction, indexing)
+_FAMILIES = (
+    source,
+    arithmetic,
+    unary,
+    logic,
+    shape,
+    reduce,
+    contraction,
+    indexing,
+    convolutions,
+    bits,
+)
 
 OPS: Mapping[str, Op] = MappingProxyType({op.name: op for f in _FAMILIES for op in f.OPS})
 
@@ -104,12 +120,18 @@ __all__ = [
     "Operand",
     "abs",
     "add",
+    "avg_pool",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
     "broadcast_to",
     "cast",
     "ceil",
     "clip",
     "concatenate",
     "constant",
+    "conv",
+    "convolution",
     "cos",
     "cumsum",
     "div",
@@ -139,6 +161,7 @@ __all__ = [
     "logical_xor",
     "logsumexp",
     "matmul",
+    "max_pool",
     "maximum",
     "minimum",
     "mul",
@@ -162,6 +185,8 @@ __all__ = [
     "round",
     "rsqrt",
     "scatter_add",
+    "shift_left",
+    "shift_right_logical",
     "sigmoid",
     "sign",
     "silu",
