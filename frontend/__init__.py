@@ -80,13 +80,18 @@ from stepforge.frontend.optimizers import (
     Adam,
     Adamax,
     AdamW,
+    Hyperparameters,
     Optimizer,
     RMSProp,
+    Slot,
+    Slots,
     StochasticGradientDescent,
     by_name,
     from_context,
 )
+from stepforge.frontend.optimizers.base import Float, Integer, Parameters
 from stepforge.frontend.program import EntryPoint, Program
+from stepforge.frontend.resolve import Setting
 from stepforge.frontend.schedules import CosineSchedule, train_last_step_var
 from stepforge.frontend.settable import Schedule, Settable
 from stepforge.frontend.trace import trace
@@ -147,14 +152,21 @@ __all__ = [
     "CosineSchedule",
     "DType",
     "EntryPoint",
+    "Float",
     "FrontendError",
     "Graph",
+    "Hyperparameters",
+    "Integer",
     "Node",
     "Optimizer",
+    "Parameters",
     "Program",
     "RMSProp",
     "Schedule",
     "Settable",
+    "Setting",
+    "Slot",
+    "Slots",
     "StochasticGradientDescent",
     "Tracer",
     "TrainOutputs",

@@ -8,7 +8,6 @@ from typing import cast
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DTypeLike
 from stepforge.frontend.hyperparameters import (
-    KNOWN_HYPERPARAMETERS,
     PARAM_CLIP_NAN,
     PARAM_CLIP_STEP_BY_VALUE,
     PARAM_TRAIN_LAST_STEP,
@@ -74,13 +73,15 @@ def _common(optimizer: Optimizer, ctx: Context, loss_dtype: DTypeLike) -> list[H
 
 def _record(resolved: Resolved, ctx: Context) -> Hyperparameter:
     prefix = resolved.label.removesuffix(resolved.name)
-    aliases = KNOWN_HYPERPARAMETERS[resolved.name].aliases
+    spec = resolved.spec
     return Hyperparameter(
         name=resolved.label,
         value=_first_value(resolved, ctx),
         settable=resolved.settable,
         variable=resolved.path if resolved.has_variable else None,
-        aliases=tuple(prefix + alias for alias in aliases),
+        aliases=tuple(prefix + alias for alias in spec.aliases),
+        minimum=spec.minimum,
+        below=spec.below,
     )
 
 

@@ -224,7 +224,11 @@ def check_value(name: str, value: object) -> ParameterValue:
 
     Raises HyperparameterError when it has the wrong type or lies outside its bounds.
     """
-    spec = KNOWN_HYPERPARAMETERS[canonical_name(name)]
+    return check_spec(KNOWN_HYPERPARAMETERS[canonical_name(name)], value)
+
+
+def check_spec(spec: HyperparameterSpec, value: object) -> ParameterValue:
+    """As `check_value`, for a hyperparameter that may be an optimizer's own."""
     if isinstance(value, Schedule):
         return _accept(spec, value, spec.kind == "float")
     if isinstance(value, Settable):

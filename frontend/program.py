@@ -80,6 +80,8 @@ class Hyperparameter:
     settable: bool = False
     variable: str | None = None
     aliases: tuple[str, ...] = ()
+    minimum: float | None = None
+    below: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

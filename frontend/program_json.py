@@ -142,7 +142,10 @@ def _variable_from_data(data: list[Any]) -> VariableSpec:
 
 
 def _group_to_data(group: Group) -> list[Any]:
-    settings = [(x.name, x.value, x.settable, x.variable, x.aliases) for x in group.hyperparameters]
+    settings = [
+        (x.name, x.value, x.settable, x.variable, x.aliases, x.minimum, x.below)
+        for x in group.hyperparameters
+    ]
     return [settings, group.variables, group.function]
 
 
@@ -150,8 +153,8 @@ def _group_from_data(data: list[Any]) -> Group:
     settings, variables, function = data
     return Group(
         hyperparameters=tuple(
-            Hyperparameter(name, value, settable, variable, tuple(aliases))
-            for name, value, settable, variable, aliases in settings
+            Hyperparameter(name, value, settable, variable, tuple(aliases), minimum, below)
+            for name, value, settable, variable, aliases, minimum, below in settings
         ),
         variables=None if variables is None else tuple(variables),
         function=function,

@@ -16,9 +16,10 @@ from stepforge.frontend.hyperparameters import (
     KNOWN_HYPERPARAMETERS,
     PARAM_LEARNING_RATE,
     PARAM_TRAIN_LAST_STEP,
+    HyperparameterSpec,
     ParameterValue,
     Plain,
-    check_value,
+    check_spec,
 )
 from stepforge.frontend.learning_rate import OPTIMIZERS_SCOPE, host_number
 from stepforge.frontend.settable import Scalar, Schedule, Settable
@@ -37,7 +38,11 @@ ALWAYS_SETTABLE = (PARAM_LEARNING_RATE, PARAM_TRAIN_LAST_STEP)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One hyperparameter of an optimizer: its short name, and where its value comes from."""
+    """One hyperparameter of an optimizer: its short name, and where its value comes from.
+
+    A name that is not in KNOWN_HYPERPARAMETERS is the optimizer's own: this declares it, as an
+    integer or a number (whichever the default is), with bounds if it has any.
+    """
 
     key: str
     """What the update rule calls it, such as `beta1`."""
@@ -45,6 +50,43 @@ class Setting:
     """The Context parameter, such as `adam_beta1`."""
     explicit: ParameterValue | None
     default: Plain
+    minimum: float | None = None
+    """Of an optimizer's own: values are at least this."""
+    below: float | None = None
+    """Of an optimizer's own: values are smaller than this."""
+
+    @property
+    def spec(self) -> HyperparameterSpec:
+        """What values it takes. Raises HyperparameterError for a wrong declaration."""
+        known = KNOWN_HYPERPARAMETERS.get(self.name)
+        if known is None:
+            return self._declared()
+        if (self.minimum, self.below) != (None, None):
+            raise HyperparameterError(
+                f"the hyperparameter {self.name!r} is declared already, with its own bounds",
+                expected=known.describe(),
+                got=f"minimum={self.minimum!r} and below={self.below!r}",
+                hint="leave the bounds out, or take another name, such as one with the "
+                "optimizer's in front",
+            )
+        return known
+
+    def _declared(self) -> HyperparameterSpec:
+        if isinstance(self.default, bool) or not isinstance(self.default, int | float):
+            raise HyperparameterError(
+                f"an optimizer's own hyperparameter is a number, and {self.name!r} is none",
+                expected="a default that is a float or an int",
+                got=repr(self.default),
+                hint="make what is no number a field of the optimizer alone",
+            )
+        return HyperparameterSpec(
+            name=self.name,
+            kind="integer" if isinstance(self.default, int) else "float",
+            default=self.default,
+            minimum=self.minimum,
+            below=self.below,
+            doc="",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +101,7 @@ class Resolved:
     """The scope that set it, as a path prefix: empty for the root."""
     scope: str
     """The optimizer's scope, if it is not the default and the optimizer itself set the value."""
+    spec: HyperparameterSpec
     explicit: bool = field(default=False, compare=False)
     """Whether the optimizer itself set the value, so that no other may take its place."""
 
@@ -84,12 +127,13 @@ def resolve(setting: Setting, at: Context, base: Context, scope: str = "") -> Re
     base: the optimizer's Context; what is set there or above belongs to it, what is set nearer to a
     variable to that scope. scope: the optimizer's, unless it is the default one.
     """
+    spec = setting.spec
     found = None if setting.explicit is not None else at.find_param(setting.name)
     if found is None:
         raw = setting.default if setting.explicit is None else setting.explicit
-        value, home = check_value(setting.name, raw), base.scope
+        value, home = check_spec(spec, raw), base.scope
     else:
-        home, value = found
+        home, value = found[0], check_spec(spec, found[1])
         inside = home.startswith(base.scope.rstrip("/") + "/") and home != base.scope
         home, scope = (home if inside else base.scope), ""
     schedule = value if isinstance(value, Schedule) else None
@@ -102,6 +146,7 @@ def resolve(setting: Setting, at: Context, base: Context, scope: str = "") -> Re
         schedule=schedule,
         home=home.rstrip("/"),
         scope=scope,
+        spec=spec,
         explicit=setting.explicit is not None,
     )
 
@@ -113,8 +158,7 @@ def parameter(ctx: Context, name: str, default: Plain) -> Resolved:
 
 def variable_of(resolved: Resolved, ctx: Context, dtype: DType) -> Variable:
     """The host variable of a settable or scheduled hyperparameter, created if needed."""
-    kind = KNOWN_HYPERPARAMETERS[resolved.name].kind
-    number = int64 if kind == "integer" else float64 if dtype == float64 else float32
+    number = int64 if resolved.spec.kind == "integer" else float64 if dtype == float64 else float32
     scope, _, name = resolved.path.rpartition("/")
     variable = host_number(ctx.at(scope), name, number, cast("float", resolved.value))
     held = variable.spec.initializer.value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stepforge.frontend.build.versions import IREE_VERSION, PACKAGE_VERSION
-from stepforge.frontend.hyperparameters import KNOWN_HYPERPARAMETERS
 from stepforge.frontend.program import Argument, EntryPoint, Group, Hyperparameter, Program
 from stepforge.frontend.variables import VariableSpec
 from stepforge.passes import TargetInfo
@@ -84,16 +83,14 @@ def _group(group: Group) -> to.Group:
 
 
 def _hyperparameter(setting: Hyperparameter) -> to.Hyperparameter:
-    # A value set in a scope has the scope in front of its name.
-    spec = KNOWN_HYPERPARAMETERS.get(setting.name.rpartition("/")[2])
     return to.Hyperparameter(
         name=setting.name,
         value=setting.value,
         settable=setting.settable,
         variable=setting.variable,
         aliases=setting.aliases,
-        minimum=_bound(spec.minimum if spec else None),
-        below=_bound(spec.below if spec else None),
+        minimum=_bound(setting.minimum),
+        below=_bound(setting.below),
     )
 
 

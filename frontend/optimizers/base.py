@@ -20,7 +20,7 @@ from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.global_step import increment_counter_graph, increment_global_step_graph
 from stepforge.frontend.gradient import gradient as gradients_of
 from stepforge.frontend.graph import Graph, Node
-from stepforge.frontend.hyperparameters import KNOWN_HYPERPARAMETERS, check_value
+from stepforge.frontend.hyperparameters import KNOWN_HYPERPARAMETERS, check_spec
 from stepforge.frontend.initializers import zeros
 from stepforge.frontend.keywords import check_keywords
 from stepforge.frontend.nan_tracing import trace_nan_in_gradients
@@ -49,8 +49,8 @@ class Optimizer(ABC):
     """A frozen value that adds one step of optimization to a graph.
 
     To add an optimizer, write one final frozen dataclass with the fields declared here and its own,
-    and give it `slots`, `settings` and `update`. Names, counters, dtypes, schedules, clipping, NaN
-    handling and groups are done here.
+    and give it `slots`, `settings` and `update`; docs/optimizers.md has a whole one. Names,
+    counters, dtypes, schedules, clipping, NaN handling and groups are done here.
 
     `update` returns the *step*, which this class subtracts, not the new parameter: clipping by
     value and backoff apply to the step, weight decay included.
@@ -81,9 +81,17 @@ class Optimizer(ABC):
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
-        for setting in self.settings():
-            if setting.explicit is not None:
-                check_value(setting.name, setting.explicit)
+        settings = self.settings()
+        for setting in settings:
+            default = setting.default if setting.explicit is None else setting.explicit
+            check_spec(setting.spec, default)
+        if "learning_rate" not in [setting.key for setting in settings]:
+            raise OptimizerError(
+                f"{type(self).__name__} has no setting with the key 'learning_rate'",
+                expected='Setting("learning_rate", PARAM_LEARNING_RATE, self.learning_rate, 0.001)',
+                got=f"the keys {', '.join(setting.key for setting in settings) or 'of none'}",
+                hint="schedules and the runtime's learning_rate need one",
+            )
         if not self.scope or self.scope != self.scope.strip("/"):
             rule = "an optimizer's scope is a name without slashes at its ends"
             raise OptimizerError(rule, got=repr(self.scope))
@@ -114,8 +122,10 @@ class Optimizer(ABC):
         What the Context says now is remembered, but a Context that says otherwise when the update
         is built, nearer to a variable or at all, goes before it.
         """
-        seen = {k: v for k, v in ctx.visible_params().items() if k in KNOWN_HYPERPARAMETERS}
-        return cls(context_parameters=tuple(sorted(seen.items())), **overrides)
+        made = cls(**overrides)
+        names = {*KNOWN_HYPERPARAMETERS, *(setting.name for setting in made.settings())}
+        seen = {k: v for k, v in ctx.visible_params().items() if k in names}
+        return made.replace(context_parameters=tuple(sorted(seen.items())))
 
     def replace(self, **changes: Any) -> Self:
         """The same optimizer with some fields changed."""
