@@ -32,9 +32,11 @@ from stepforge.runtime.errors import (
     DeviceNotFoundError,
     ForkedProcessError,
     GradientError,
+    HistoryWriteError,
     HostMemoryError,
     HyperparameterError,
     InputError,
+    MissingExtraError,
     NotInitializedError,
     StateLostError,
     StepforgeRuntimeError,
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from stepforge.runtime.checkpoints import Checkpoints, Restored
     from stepforge.runtime.container import Artifact, read_artifact
     from stepforge.runtime.devices import Availability, probe, probe_all
+    from stepforge.runtime.history import History, Row
     from stepforge.runtime.loading import load
     from stepforge.runtime.manifest import Manifest
     from stepforge.runtime.nan_logger import NanLogger, NanReport, Tracer
@@ -74,14 +77,18 @@ __all__ = [
     "DeviceNotFoundError",
     "ForkedProcessError",
     "GradientError",
+    "History",
+    "HistoryWriteError",
     "HostMemoryError",
     "HyperparameterError",
     "InputError",
     "Manifest",
+    "MissingExtraError",
     "NanLogger",
     "NanReport",
     "NotInitializedError",
     "Restored",
+    "Row",
     "Snapshot",
     "StateLostError",
     "StepforgeRuntimeError",
@@ -100,10 +107,12 @@ _LAZY = {
     "Availability": "devices",
     "Checkpoints": "checkpoints",
     "CompiledStep": "step",
+    "History": "history",
     "Manifest": "manifest",
     "NanLogger": "nan_logger",
     "NanReport": "nan_logger",
     "Restored": "checkpoints",
+    "Row": "history",
     "Snapshot": "checkpoint",
     "Tracer": "nan_logger",
     "load": "loading",

@@ -110,3 +110,11 @@ class CheckpointWarning(UserWarning):
 
 class ArtifactWriteError(ArtifactError):
     """Writing an artifact failed or was refused; what was there before is untouched."""
+
+
+class HistoryWriteError(StepforgeRuntimeError):
+    """Writing a history failed; what was there before is untouched."""
+
+
+class MissingExtraError(StepforgeRuntimeError, ImportError):
+    """An optional package is not installed; the message has the command that installs it."""
