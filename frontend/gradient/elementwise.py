@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 from stepforge.frontend import ops
-from stepforge.frontend.gradient.mask import again
 from stepforge.frontend.gradient.rule import NotDifferentiable, Rows, Rule
 from stepforge.frontend.graph import Node
 
@@ -106,7 +105,7 @@ def _larger(first: Callable[[Node, Node], Node], second: Callable[[Node, Node], 
 
 
 def _where(node: Node, g: Node) -> Shares:
-    condition = again(node.inputs[0])
+    condition = node.inputs[0]
     return None, ops.where(condition, g, 0.0), ops.where(condition, 0.0, g)
 
 
