@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from stepforge.frontend import initializers, losses, metrics, ops
+from stepforge.frontend import initializers, losses, metrics, nn, ops
 from stepforge.frontend.clipping import (
     clip_nans_in_gradients,
     clip_nans_in_updates,
@@ -198,6 +198,7 @@ __all__ = [
     "losses",
     "metrics",
     "monotonic_projection",
+    "nn",
     "ops",
     "stop_gradient",
     "trace",

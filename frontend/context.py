@@ -33,6 +33,9 @@ class _Store:
         default_factory=WeakKeyDictionary[Graph, dict[str, Node]]
     )
     training: WeakKeyDictionary[Graph, bool] = field(default_factory=WeakKeyDictionary[Graph, bool])
+    counts: WeakKeyDictionary[Graph, dict[str, int]] = field(
+        default_factory=WeakKeyDictionary[Graph, dict[str, int]]
+    )
     frozen: dict[str, bool] = field(default_factory=dict[str, bool])
     """By scope: whether its variables are frozen."""
 
@@ -238,6 +241,15 @@ class Context:
     def is_training(self, graph: Graph) -> bool:
         """Whether `graph` is of a step that trains, and so dropout drops; False by default."""
         return self._store.training.get(graph, False)
+
+    def numbered(self, graph: Graph, name: str) -> str:
+        """The path of `name` with a number: 0 the first time that `graph` asks for it, then 1, ...
+
+        It tells apart what a scope holds several of, and is the same in every graph of a model.
+        """
+        path, counts = self._path(name), self._store.counts.setdefault(graph, {})
+        counts[path] = counts.get(path, -1) + 1
+        return f"{path}_{counts[path]}"
 
     def add_output(self, graph: Graph, name: str, node: Node) -> None:
         """Makes a node an output of the step that `graph` becomes, under a name of its own."""
