@@ -18,7 +18,7 @@ from pathlib import Path
 from stepforge.runtime.arrays import Array, numpy_dtype
 from stepforge.runtime.bounds import bounds_of, check_bounds
 from stepforge.runtime.errors import CheckpointError, CheckpointWriteError, InputError
-from stepforge.runtime.files import write_atomically
+from stepforge.runtime.files import UnsyncedError, write_atomically
 from stepforge.runtime.manifest import Manifest, Variable
 from stepforge.runtime.names import listed
 from stepforge.runtime.safetensors_file import MAX_METADATA_TEXT, Tensors, decode, encode
@@ -118,6 +118,8 @@ def _write(target: Path, chunks: list[bytes | memoryview]) -> None:
     size = sum(len(chunk) for chunk in chunks)
     try:
         write_atomically(target, chunks, force=True)
+    except UnsyncedError as error:
+        raise CheckpointWriteError(f"the checkpoint {target}: {error.strerror}") from error
     except OSError as error:
         free = ""
         with suppress(OSError):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stepforge.runtime.errors import ArtifactCorruptError, ArtifactFormatError, ArtifactWriteError
-from stepforge.runtime.files import write_atomically
+from stepforge.runtime.files import UnsyncedError, write_atomically
 from stepforge.runtime.manifest import Manifest
 from stepforge.runtime.manifest_check import check
 from stepforge.runtime.manifest_encode import to_json
@@ -113,6 +113,8 @@ def write_artifact(
         raise ArtifactWriteError(
             f"{path} exists and is not overwritten; give force=True (--force), or another path"
         ) from error
+    except UnsyncedError as error:
+        raise ArtifactWriteError(f"the artifact {path}: {error.strerror}") from error
     except OSError as error:
         raise ArtifactWriteError(f"cannot write {path} ({len(data)} bytes): {error}") from error
     return Artifact(data, manifest, graph_json)

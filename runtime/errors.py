@@ -101,7 +101,9 @@ class CheckpointError(StepforgeRuntimeError):
 
 
 class CheckpointWriteError(CheckpointError):
-    """Saving failed; what was there before is untouched."""
+    """Saving failed; what was there before is untouched, unless the text says that the new file is
+    in its place and may not outlast a crash.
+    """
 
 
 class CheckpointWarning(UserWarning):
@@ -109,7 +111,9 @@ class CheckpointWarning(UserWarning):
 
 
 class ArtifactWriteError(ArtifactError):
-    """Writing an artifact failed or was refused; what was there before is untouched."""
+    """Writing an artifact failed or was refused; what was there before is untouched, unless the
+    text says that the new file is in its place and may not outlast a crash.
+    """
 
 
 class HistoryWriteError(StepforgeRuntimeError):

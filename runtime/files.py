@@ -18,13 +18,16 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 
 
+class UnsyncedError(OSError):
+    """The new file is in its place, but its folder could not be synced."""
+
+
 def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], *, force: bool) -> None:
     """Write `chunks` to a new file in the same folder, sync it, and put it in the place of `path`.
 
     A reader sees the old file or the new one, also after a crash. An existing file keeps its mode.
     Raises FileExistsError unless `force`, and OSError; then `path` is untouched and no temporary
-    file is left, unless the disk failed while the folder was synced: then the new file is there,
-    and may not outlast a crash.
+    file is left. Raises UnsyncedError when the disk failed after that: the new file is there.
     """
     if not force and path.exists():
         raise FileExistsError(f"{path} exists")
@@ -43,7 +46,7 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], *, force:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    _sync_directory(path.parent)
+    _sync_directory(path)
 
 
 def _place(temporary: Path, path: Path, *, force: bool) -> None:
@@ -61,13 +64,20 @@ def _place(temporary: Path, path: Path, *, force: bool) -> None:
     temporary.unlink()
 
 
-def _sync_directory(directory: Path) -> None:
+def _sync_directory(path: Path) -> None:
+    """Make the entry of `path` in its folder outlast a crash."""
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
-        if error.errno not in _NO_SYNC:
-            raise
+        if error.errno in _NO_SYNC:
+            return
+        raise UnsyncedError(
+            error.errno,
+            f"the new file is in its place, and may not outlast a crash, because its folder "
+            f"could not be synced: {error.strerror}; write it again when the disk is well",
+            str(path),
+        ) from error

@@ -19,7 +19,7 @@ from stepforge.runtime.errors import (
     MissingExtraError,
     UnknownNameError,
 )
-from stepforge.runtime.files import write_atomically
+from stepforge.runtime.files import UnsyncedError, write_atomically
 from stepforge.runtime.names import nearest
 
 VALIDATION = "validation/"
@@ -196,6 +196,8 @@ def _matplotlib(module: str) -> Any:
 def _write(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         write_atomically(Path(path), [data], force=True)
+    except UnsyncedError as error:
+        raise HistoryWriteError(f"the history {path}: {error.strerror}") from error
     except OSError as error:
         raise HistoryWriteError(
             f"cannot write the history to {os.fspath(path)}: {error}; what was there before is "

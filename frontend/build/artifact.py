@@ -9,7 +9,7 @@ from pathlib import Path
 from stepforge import runtime
 from stepforge.frontend.program import Program
 from stepforge.passes import Statistics
-from stepforge.runtime.files import write_atomically
+from stepforge.runtime.files import UnsyncedError, write_atomically
 from stepforge.runtime.manifest import Manifest
 
 
@@ -39,6 +39,8 @@ class Artifact:
             write_atomically(file, [self.data], force=force)
         except FileExistsError as error:
             raise file_exists(file) from error
+        except UnsyncedError as error:
+            raise runtime.ArtifactWriteError(f"the artifact {file}: {error.strerror}") from error
         except OSError as error:
             raise runtime.ArtifactWriteError(
                 f"cannot write {file} ({len(self.data)} bytes): {error}"

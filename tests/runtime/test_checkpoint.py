@@ -304,20 +304,47 @@ def test_format_of_another_release(step: CompiledStep, tmp_path: Path) -> None:
         step.restore(path)
 
 
+def refuse_folders(patch: pytest.MonkeyPatch, code: int) -> None:
+    """Files are synced, folders answer with `code`."""
+    fsync = os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    patch.setattr(os, "fsync", files_only)
+
+
+def test_a_disk_that_fails_after_the_file_is_in_place(
+    step: CompiledStep, gradients: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.safetensors"
+    step.save(path)
+    step.step(gradients)
+    saved = handmade.snapshot(step)
+    with monkeypatch.context() as patch:
+        refuse_folders(patch, errno.EIO)
+        with pytest.raises(runtime.CheckpointWriteError) as caught:
+            step.save(path)
+    text = str(caught.value)
+    assert str(path) in text
+    assert "the new file is in its place, and may not outlast a crash" in text
+    assert "Input/output error" in text
+    assert "untouched" not in text
+    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+    step.step(gradients)
+    step.restore(path)
+    assert handmade.snapshot(step) == saved
+
+
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
 def test_a_file_system_that_does_not_sync_folders(
     step: CompiledStep, tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is in its place by then, so the save has not failed."""
-    fsync = os.fsync
-
-    def files_only(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise OSError(code, "no folders")
-        fsync(descriptor)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", files_only)
+        refuse_folders(patch, code)
         step.save(tmp_path / "x.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
     step.restore(tmp_path / "x.safetensors")

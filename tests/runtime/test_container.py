@@ -294,6 +294,22 @@ def test_failed_write_leaves_what_was_there(
     assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if old is None else [old])
 
 
+def test_a_disk_that_fails_after_the_artifact_is_in_place(
+    vmfb: bytes, data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sync = tmp_path / "sgd.vmfb", files.os.fsync
+
+    def files_only(descriptor: int) -> None:
+        if path.exists():
+            raise OSError(5, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", files_only)
+    with pytest.raises(ArtifactWriteError, match=r"sgd\.vmfb: the new file is in its place, and"):
+        write_artifact(path, vmfb, read_artifact(data).manifest, handmade.GRAPH)
+    assert path.read_bytes() == data
+
+
 def test_file_system_without_links(
     vmfb: bytes, data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
