@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from stepforge.frontend.hyperparameters import canonical_name
 from stepforge.tools.errors import ToolError
 from stepforge.tools.hyperparameters import describe
 from stepforge.tools.machine import why_not
+from stepforge.tools.model import load_function
 from stepforge.tools.outputs import file_safe
 from stepforge.tools.parameters import choose, read_parameters
 from stepforge.tools.recipe import Recipe
@@ -52,13 +53,13 @@ class Written:
 
 def compile_job(job: Job) -> tuple[Written, ...]:
     """Raises what the packages raise; then nothing was written."""
-    specs = _specs(job.recipe)
+    compile_for, what = _work(job)
     seconds: dict[str, float] = {}
     made: dict[str, Artifact] = {}
     for target in job.files:
-        progress(f"compiling {job.name} for {target}: {len(specs)} parameters")
+        progress(f"compiling {job.name} for {target}: {what}")
         start = time.perf_counter()
-        made[target] = _compile(job, target, specs)
+        made[target] = compile_for(target)
         seconds[target] = time.perf_counter() - start
         progress("")
         log(f"compiled {job.name} for {target} in {duration(seconds[target])}")
@@ -68,6 +69,28 @@ def compile_job(job: Job) -> tuple[Written, ...]:
         _write(made[target], target, file, seconds[target], job.force)
         for target, file in job.files.items()
     )
+
+
+def _work(job: Job) -> tuple[Callable[[str], Artifact], str]:
+    """What makes the artifact of a target, and a word on its size."""
+    recipe = job.recipe
+    if recipe.model is None:
+        _refuse(recipe, "--input", recipe.inputs, "--accumulate", recipe.accumulate)
+        specs = _specs(recipe)
+        return lambda target: _compile(job, target, specs), f"{len(specs)} parameters"
+    _refuse(recipe, "--params", recipe.params, "--include", recipe.include or recipe.exclude)
+    if not recipe.inputs:
+        raise ToolError("a training step needs inputs: give --input NAME=SHAPExDTYPE for each")
+    function = load_function(recipe.model)
+    return lambda target: _compile_model(job, target, function), recipe.model
+
+
+def _refuse(recipe: Recipe, *options: Any) -> None:
+    """Options that the other way of compiling has; pairs of name and value."""
+    for name, value in zip(options[::2], options[1::2], strict=True):
+        if value:
+            way = "a model (--model)" if recipe.model is None else "parameters without a model"
+            raise ToolError(f"{name} belongs to {way}; leave it out")
 
 
 def _specs(recipe: Recipe) -> Mapping[str, Any]:
@@ -87,19 +110,40 @@ def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
 
     # Compiling creates variables in the Context, so that each target has its own.
     described = describe(job.name, job.recipe.settings, job.recipe.settable)
-    folder = job.dump_ir
-    if folder is not None and len(job.files) > 1:
-        folder = folder / file_safe(target)
     return compile_optimizer(
         described.optimizer,
         specs,
         target=target,
         context=described.context,
         loss_dtype=job.loss_dtype,
-        dump_ir=folder,
+        dump_ir=_folder(job, target),
         isolate=job.isolate,
         timeout=job.timeout,
     )
+
+
+def _compile_model(job: Job, target: str, function: Callable[..., Any]) -> Artifact:
+    from stepforge.frontend import compile_train_step  # noqa: PLC0415 - the compiler is optional
+
+    described = describe(job.name, job.recipe.settings, job.recipe.settable)
+    return compile_train_step(
+        function,
+        described.optimizer,
+        inputs=job.recipe.inputs,
+        target=target,
+        context=described.context,
+        accumulate_steps=job.recipe.accumulate or 1,
+        dump_ir=_folder(job, target),
+        isolate=job.isolate,
+        timeout=job.timeout,
+    )
+
+
+def _folder(job: Job, target: str) -> Path | None:
+    """Where the stages of a target go."""
+    if job.dump_ir is None or len(job.files) == 1:
+        return job.dump_ir
+    return job.dump_ir / file_safe(target)
 
 
 def _notes(job: Job, artifact: Artifact) -> Iterator[str]:

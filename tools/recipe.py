@@ -12,13 +12,18 @@ from typing import Any, cast
 
 from stepforge.tools.errors import ToolError
 
-KEYS = ("params", "include", "exclude", "set", "settable", "target")
+KEYS = (
+    *("params", "include", "exclude", "model", "input", "accumulate", "set", "settable", "target"),
+)
 _BARE_WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """`params`: a file or a mapping of specs. `settings`: hyperparameter -> value."""
+    """`params`: a file or a mapping of specs. `settings`: hyperparameter -> value.
+
+    `model`: the loss function of a training step, whose `inputs` have names and specs.
+    """
 
     params: Path | Mapping[str, Any] | None = None
     include: tuple[str, ...] = ()
@@ -26,6 +31,9 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     settable: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    model: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    accumulate: int | None = None
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -48,17 +56,33 @@ def read_recipe(path: Path) -> Recipe:
     for key in fields:
         if key not in KEYS:
             raise ToolError(f"{path} has no use for the key {key!r}{nearest(key, KEYS)}")
-    settings = fields.get("set", {})
-    if not isinstance(settings, dict):
-        raise ToolError(f"{path}: set must be a table, [set], of hyperparameters and values")
+    for key, what in (("set", "hyperparameters and values"), ("input", "names and shapes")):
+        if not isinstance(fields.get(key, {}), dict):
+            raise ToolError(f"{path}: {key} must be a table, [{key}], of {what}")
+    accumulate = fields.get("accumulate")
+    if not isinstance(accumulate, int | None) or isinstance(accumulate, bool):
+        raise ToolError(f"{path}: accumulate must be a number of micro-batches, got {accumulate!r}")
     return Recipe(
         params=_params(path, fields.get("params")),
         include=_names(path, "include", fields),
         exclude=_names(path, "exclude", fields),
-        settings=cast("dict[str, Any]", settings),
+        settings=cast("dict[str, Any]", fields.get("set", {})),
         settable=_names(path, "settable", fields),
         targets=_names(path, "target", fields),
+        model=_model(path, fields.get("model")),
+        inputs=cast("dict[str, Any]", fields.get("input", {})),
+        accumulate=accumulate,
     )
+
+
+def _model(path: Path, value: Any) -> str | None:
+    """A file is looked for beside the recipe."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ToolError(f'{path}: model must be a text, "model.py:function", got {value!r}')
+    place, _, name = value.rpartition(":")
+    return f"{path.parent / place}:{name}" if place.endswith(".py") else value
 
 
 def _params(path: Path, value: Any) -> Path | Mapping[str, Any] | None:
@@ -87,6 +111,9 @@ def combine(base: Recipe, over: Recipe) -> Recipe:
         settings={**base.settings, **over.settings},
         settable=tuple(dict.fromkeys((*base.settable, *over.settable))),
         targets=over.targets or base.targets,
+        model=over.model or base.model,
+        inputs={**base.inputs, **over.inputs},
+        accumulate=base.accumulate if over.accumulate is None else over.accumulate,
     )
 
 

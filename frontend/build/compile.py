@@ -80,7 +80,7 @@ def compile_optimizer(
 
     Raises FrontendError, PassError and StepforgeRuntimeError, each saying what to do.
     """
-    how = _how(isolate, timeout)
+    how = isolation(isolate, timeout)
     chosen = parse_target(target)
     specs = parameter_specs(parameters)
     check_dtypes(chosen, [spec.dtype.name for spec in specs])
@@ -121,7 +121,8 @@ class Isolation:
     timeout: float | None = None
 
 
-def _how(isolate: bool, timeout: float | None) -> Isolation:
+def isolation(isolate: bool, timeout: float | None) -> Isolation:
+    """Raises FrontendError for a timeout without isolation."""
     if timeout is not None and not (isolate and timeout > 0):
         raise FrontendError(
             "only a compiler in a process of its own can be stopped",
@@ -173,7 +174,7 @@ def _artifact(program: Program, target: Target, compiled: Compiled) -> Artifact:
 
 def _pack(program: Program, compiled: Compiled) -> runtime.Artifact:
     """Read back at once: what is returned is what a loader would accept."""
-    manifest = describe(program, compiled.info)
+    manifest = describe(program, compiled.info, compiled.statistics)
     return read_artifact(pack_artifact(compiled.vmfb, manifest, program_to_json(program).encode()))
 
 

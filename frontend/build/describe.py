@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from stepforge.frontend.build.versions import IREE_VERSION, PACKAGE_VERSION
+from stepforge.frontend.cost import cost
 from stepforge.frontend.program import Argument, EntryPoint, Group, Hyperparameter, Program
 from stepforge.frontend.variables import VariableSpec
-from stepforge.passes import TargetInfo
+from stepforge.passes import Statistics, TargetInfo
 from stepforge.runtime import manifest as to
 
 
-def describe(program: Program, target: TargetInfo) -> to.Manifest:
-    """The manifest of `program`, compiled for `target`."""
+def describe(
+    program: Program, target: TargetInfo, statistics: Statistics | None = None
+) -> to.Manifest:
+    """The manifest of `program`, compiled for `target`; with statistics, what a call costs."""
     return to.Manifest(
         package_version=PACKAGE_VERSION,
         iree_version=IREE_VERSION,
@@ -20,7 +25,19 @@ def describe(program: Program, target: TargetInfo) -> to.Manifest:
         variables=tuple(_variable(variable) for variable in program.variables),
         groups=tuple(_group(group) for group in program.groups),
         nan_tracing=program.nan_tracing,
+        facts=() if statistics is None else tuple(_facts(program, statistics)),
     )
+
+
+def _facts(program: Program, statistics: Statistics) -> Iterator[tuple[str, str]]:
+    """What people want to know of one call of each function."""
+    for entry in program.entry_points:
+        counted, least = statistics[entry.name].dispatches, cost(entry)
+        yield (
+            f"cost of {entry.name}",
+            f"{counted} dispatch{'' if counted == 1 else 'es'}, {least.flops} FLOP, at least "
+            f"{least.bytes} bytes read and written",
+        )
 
 
 def _variable(variable: VariableSpec) -> to.Variable:

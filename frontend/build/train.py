@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stepforge.frontend.build.artifact import Artifact, file_exists
-from stepforge.frontend.build.compile import compile_program, unchanged_on_error
+from stepforge.frontend.build.compile import compile_program, isolation, unchanged_on_error
 from stepforge.frontend.context import Context
 from stepforge.frontend.optimizers import Optimizer
 from stepforge.frontend.trace import AfterUpdate
@@ -29,6 +29,8 @@ def compile_train_step(
     after_update: AfterUpdate | None = None,
     dump_ir: str | os.PathLike[str] | None = None,
     force: bool = False,
+    isolate: bool = False,
+    timeout: float | None = None,
 ) -> Artifact:
     """Compile a whole training step for one target: loss, gradients and update.
 
@@ -38,6 +40,7 @@ def compile_train_step(
     The artifact exports `train_step`, `evaluate` and, where the loss function gives predictions,
     `predict`; `runtime.load` makes methods of them.
     """
+    how = isolation(isolate, timeout)
     chosen = parse_target(target)
     if output is not None and Path(output).exists() and not force:
         raise file_exists(Path(output))
@@ -54,7 +57,8 @@ def compile_train_step(
     check_dtypes(
         chosen, [spec.dtype.name for spec in program.variables if spec.storage == "device"]
     )
-    made = compile_program(program, chosen, dump_ir=None if dump_ir is None else Path(dump_ir))
+    folder = None if dump_ir is None else Path(dump_ir)
+    made = compile_program(program, chosen, dump_ir=folder, how=how)
     if output is None:
         return made
     return replace(made, path=made.save(output, force=force))

@@ -47,7 +47,7 @@ def test_a_recipe_may_hold_the_parameters(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("setable = ['x']", "did you mean 'settable'"),
-        ("xyz = 1", "has no use for the key 'xyz'; it knows exclude"),
+        ("xyz = 1", "has no use for the key 'xyz'; it knows accumulate, exclude"),
         ("set = 3", "set must be a table"),
         ("target = [1]", "target must be a list of texts"),
         ("params = 3", "params must be a file name or a table"),

@@ -11,6 +11,7 @@ from stepforge.frontend import KNOWN_OPTIMIZERS
 from stepforge.tools.compiling import Job, compile_job
 from stepforge.tools.hyperparameters import help_lines
 from stepforge.tools.machine import has_compiler, target_facts
+from stepforge.tools.model import parse_inputs
 from stepforge.tools.outputs import output_paths
 from stepforge.tools.recipe import Recipe, combine, parse_settings, read_recipe, split_names
 from stepforge.tools.verb import Verb, file_size, json_option, print_json
@@ -47,6 +48,24 @@ def _target_lines() -> Iterator[tuple[str, str]]:
 @click.option("--include", multiple=True, metavar="GLOB", help="Take only parameters that match.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out those that match.")
 @click.option(
+    "--model",
+    metavar="FILE.py:FUNCTION",
+    help="A loss function: compile the whole training step, with its gradients.",
+)
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=SHAPExDTYPE",
+    help="An input of the model, such as x=32x64xf32 or labels=32xi32.",
+)
+@click.option(
+    "--accumulate",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --model: one update for N micro-batches.",
+)
+@click.option(
     "--target", "targets", multiple=True, metavar="TARGET", help="What to compile for (cpu)."
 )
 @click.option(
@@ -66,7 +85,7 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A recipe in TOML: params, include, exclude, target, settable, [set].",
+    help="A recipe in TOML: params, include, exclude, model, [input], target, settable, [set].",
 )
 @click.option(
     "--loss-dtype",
@@ -91,6 +110,9 @@ def compile_command(
     params: Path | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
+    model: str | None,
+    inputs: tuple[str, ...],
+    accumulate: int | None,
     targets: tuple[str, ...],
     output: str | None,
     assignments: tuple[str, ...],
@@ -104,6 +126,9 @@ def compile_command(
     as_json: bool,
 ) -> None:
     """Compile OPTIMIZER for the parameters of a model, once for each target.
+
+    With --params the artifact takes gradients that something else computes. With --model it holds
+    the whole training step: FUNCTION is called as `function(ctx, **inputs)` and returns the loss.
 
     Every artifact is checked before any is written: the in-place build must agree bit for bit with
     a plain one. Only names, shapes and dtypes of the parameters are read.
@@ -120,6 +145,9 @@ def compile_command(
         settings=parse_settings(assignments),
         settable=split_names(settable),
         targets=targets,
+        model=model,
+        inputs=parse_inputs(inputs),
+        accumulate=accumulate,
     )
     recipe = command_line if config is None else combine(read_recipe(config), command_line)
     targets = recipe.targets or ("cpu",)

@@ -1,0 +1,97 @@
+"""`compile-optimizer --model`: a training step from a function in a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stepforge import runtime
+from stepforge.tools.errors import ToolError
+from stepforge.tools.model import load_function, parse_inputs
+
+MODEL = """
+from scale import SCALE
+from stepforge.frontend import TrainOutputs, initializers, ops
+
+
+def loss(ctx, x, y):
+    w = ctx.variable("w", (4, 3), initializer=initializers.he_normal(seed=1))
+    p = ops.matmul(x, w.value_graph(x.graph)) * SCALE
+    d = p - y
+    return TrainOutputs(loss=ops.reduce_mean(d * d), predictions={"p": p})
+
+
+ANSWER = 42
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    (tmp_path / "scale.py").write_text("SCALE = 2.0\n")
+    path = tmp_path / "model.py"
+    path.write_text(MODEL)
+    return path
+
+
+@pytest.mark.compiler
+def test_a_model_becomes_an_artifact_that_trains(cli, model: Path, tmp_path: Path) -> None:
+    made = tmp_path / "train.vmfb"
+    cli(
+        *("compile", "adamw", "--model", f"{model}:loss", "--input", "x=8x4xf32"),
+        *("--input", "y=8x3xf32", "--accumulate", "2", "--set", "learning_rate=0.1", "-o", made),
+    )
+    with runtime.load(made) as step:
+        step.initialize()
+        assert step.functions == ("train_step", "accumulate", "evaluate", "predict")
+        assert step.learning_rate == pytest.approx(0.1)
+        x, y = np.ones((8, 4), np.float32), np.ones((8, 3), np.float32)
+        losses = [step.train_step(x=x, y=y)["loss"] for _ in range(20)]
+        assert losses[0] == losses[1] > losses[2] == losses[3] > losses[-1]
+    shown = cli("inspect", made).stdout
+    assert "cost of train_step" in shown
+    assert "FLOP" in shown
+    assert json.loads(cli("inspect", made, "--json").stdout)["manifest"]["facts"]
+
+
+@pytest.mark.compiler
+def test_a_recipe_may_name_the_model(cli, model: Path, tmp_path: Path) -> None:
+    recipe = model.with_name("recipe.toml")
+    recipe.write_text('model = "model.py:loss"\n[input]\nx = "8x4xf32"\ny = "8x3xf32"\n')
+    cli("compile", "sgd", "--config", recipe, "-o", tmp_path / "made.vmfb")
+    manifest = runtime.read_artifact(tmp_path / "made.vmfb").manifest
+    assert [f.name for f in manifest.functions] == ["train_step", "evaluate", "predict"]
+
+
+REFUSED = {
+    ("--model", "{model}:loss"): "needs inputs: give --input NAME=SHAPExDTYPE",
+    ("--model", "{model}:loss", "--input", "x"): "takes NAME=SHAPExDTYPE, such as x=32x64xf32",
+    ("--model", "{model}:lost", "--input", "x=4xf32"): "has no function 'lost'; it has loss",
+    ("--model", "{model}:ANSWER", "--input", "x=4xf32"): "has no function 'ANSWER'",
+    ("--model", "{model}", "--input", "x=4xf32"): "takes FILE.py:FUNCTION",
+    ("--model", "no.py:loss", "--input", "x=4xf32"): "there is no file no.py",
+    ("--model", "no.such:loss", "--input", "x=4xf32"): "does not run: ModuleNotFoundError",
+    ("--model", "{model}:loss", "--params", "p.npz"): "--params belongs to parameters without",
+    ("--params", "{model}", "--input", "x=4xf32"): "--input belongs to a model (--model)",
+    ("--params", "{model}", "--accumulate", "2"): "--accumulate belongs to a model (--model)",
+}
+
+
+@pytest.mark.parametrize("options", REFUSED)
+def test_wrong_use_is_explained(cli, model: Path, options: tuple[str, ...]) -> None:
+    given = [option.format(model=model) for option in options]
+    result = cli("compile", "adam", *given, code=2)
+    assert REFUSED[options] in result.stderr
+
+
+def test_what_the_model_raises_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("x = 1\nx.nothing\n")
+    with pytest.raises(ToolError, match=r"AttributeError: .*line 2 of broken\.py"):
+        load_function(f"{path}:loss")
+
+
+def test_inputs_are_names_and_specs() -> None:
+    assert parse_inputs(["x=8x4xf32", " y = 8xi32 "]) == {"x": "8x4xf32", "y": "8xi32"}

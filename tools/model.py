@@ -1,0 +1,80 @@
+"""Finding a model's loss function by its name, and the inputs it is given."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from stepforge.tools.errors import ToolError
+
+
+def load_function(spec: str) -> Callable[..., Any]:
+    """The function of `model.py:function` or `package.module:function`. Runs the module.
+
+    Raises ToolError where there is no such function; what the module raises comes through as a
+    ToolError too, with the line.
+    """
+    place, colon, name = spec.rpartition(":")
+    if not colon or not place or not name.isidentifier():
+        raise ToolError(f"--model takes FILE.py:FUNCTION or MODULE:FUNCTION, got {spec!r}")
+    module = _from_file(Path(place)) if place.endswith(".py") else _from_module(place)
+    found = getattr(module, name, None)
+    if not callable(found):
+        here = [key for key, value in vars(module).items() if inspect.isfunction(value)]
+        raise ToolError(
+            f"--model {spec}: {place} has no function {name!r}; it has {', '.join(here) or 'none'}"
+        )
+    return found
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ToolError(f"--model: there is no file {path}")
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    # As for a script: what lies beside the file can be imported by it.
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        raise _failed(str(path), error) from error
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def _from_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise _failed(name, error) from error
+
+
+def _failed(what: str, error: Exception) -> ToolError:
+    line = ""
+    trace = error.__traceback__
+    while trace is not None:
+        line = f" (line {trace.tb_lineno} of {Path(trace.tb_frame.f_code.co_filename).name})"
+        trace = trace.tb_next
+    return ToolError(f"--model: {what} does not run: {type(error).__name__}: {error}{line}")
+
+
+def parse_inputs(assignments: Sequence[str]) -> Mapping[str, str]:
+    """`NAME=SPEC` pairs, such as x=32x64xf32."""
+    found: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, spec = assignment.partition("=")
+        if not equals or not name.strip() or not spec.strip():
+            raise ToolError(
+                f"--input takes NAME=SHAPExDTYPE, such as x=32x64xf32, got {assignment!r}"
+            )
+        found[name.strip()] = spec.strip()
+    return found
