@@ -23,6 +23,12 @@ What passes may rely on, besides valid MLIR without dynamic shapes:
   %filled is a `linalg.fill` of a scalar constant, the op's identity, into a `tensor.empty`. It
   reduces f32, f64, i32 or i64: bools are 0 and 1 in i32 (`arith.extui` before, `cmpi ne` 0 after),
   so that a rank-0 result in a buffer is a whole 32-bit word.
+- A contraction is `linalg.contract` over a `linalg.fill` of zero in a `tensor.empty`, with one loop
+  to sum over, of at most 16,384 terms: a longer sum has one more loop in the result, which a
+  `linalg.reduce` sums. Operands are read by permuted maps, after `tensor.collapse_shape`. Without a
+  sum it is a `linalg.generic`. A convolution is one of `tensor.concat` of slices.
+- Rows by number are read by a `linalg.generic` with `tensor.extract`, and added to by a contraction
+  with zeros and ones; with more rows than updates, by an `iree_linalg_ext.scatter` of sums.
 - Elements move by `tensor.collapse_shape`, `tensor.expand_shape`, `tensor.extract_slice`,
   `tensor.insert_slice`, `tensor.concat`, `linalg.transpose`; reverse, cumsum and iota are
   `linalg.generic` with `linalg.index` in the body, and the first two `tensor.extract` there.

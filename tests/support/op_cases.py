@@ -285,6 +285,44 @@ REDUCTIONS = (
                FEW, dtypes=NUMBERS, ulp=2, why="3 additions of positive terms"),
 )  # fmt: skip
 
+PRODUCTS = "3 products, summed in the dtype or a wider one"
+ROW_NUMBERS = Domain(-2, 5, shape=(2, 4), dtype=int32)
+LEFT, RIGHT = Domain(0.5, 2.0, shape=(2, 4, 3)), Domain(0.5, 2.0, shape=(2, 3, 5))
+CONTRACTIONS = (
+    shape_case("dot_general", "dot_general", ops.matmul,
+               lambda a, b: [[[sum(p * q) for q in y.T] for p in x]
+                             for x, y in zip(a, b, strict=True)],
+               LEFT, RIGHT, dtypes=NUMBERS, ulp=2, why=PRODUCTS),
+    shape_case("convolution", "convolution", lambda x, k: ops.conv(x, k, padding="valid"),
+               lambda x, k: [[[sum((row[o:o + 2] * k[:, :, f]).ravel()) for f in range(2)]
+                              for o in range(3)] for row in x],
+               Domain(0.5, 2.0, shape=(2, 4, 3)), Domain(0.5, 2.0, shape=(2, 3, 2)),
+               dtypes=NUMBERS, ulp=4, why="6 products, summed"),
+)  # fmt: skip
+
+INDEXING = (
+    shape_case("gather", "gather", ops.gather,
+               lambda x, i: [[x[min(max(n, 0), 2)] for n in row] for row in i.tolist()],
+               ROWS, ROW_NUMBERS),
+    shape_case("scatter_add", "scatter_add", ops.scatter_add,
+               lambda x, i, u: [x[r] + sum((u[n, m] for n in range(2) for m in range(4)
+                                            if min(max(i[n, m], 0), 2) == r), 0 * x[r])
+                                for r in range(3)],
+               Domain(0.5, 2.0, shape=(3, 5)), ROW_NUMBERS, Domain(0.5, 2.0, shape=(2, 4, 5)),
+               dtypes=NUMBERS, ulp=8, why="8 additions, each rounded, of positive terms"),
+)  # fmt: skip
+
+WORDS, AMOUNTS = Domain(-(2**31), 2**31 - 1), Domain(0, 31)
+BITS = tuple(
+    binary(name, reference, second, (int32,), WORDS)
+    for name, reference, second in (
+        ("bit_and", lambda a, b: a & b, WORDS), ("bit_or", lambda a, b: a | b, WORDS),
+        ("bit_xor", lambda a, b: a ^ b, WORDS), ("shift_left", lambda a, n: a * 2**n, AMOUNTS),
+        ("shift_right_logical", lambda a, n: (a % 2**32) // 2**n, AMOUNTS),
+    )
+)  # fmt: skip
+
 OP_CASES: tuple[OpCase, ...] = (
     *(*SOURCES, *ARITHMETIC, *UNARY, *LOGIC, *CASTS, *SHAPES, *REDUCTIONS),
+    *(*CONTRACTIONS, *INDEXING, *BITS),
 )

@@ -29,6 +29,7 @@ FAMILIES = {
     "casts": op_cases.CASTS,
     "shapes": op_cases.SHAPES,
     "reductions": op_cases.REDUCTIONS,
+    "contractions": (*op_cases.CONTRACTIONS, *op_cases.INDEXING),
 }
 ALWAYS = frozenset({"f32", "i32", "i1"})
 OWN_WAY: dict[str, frozenset[str]] = {
