@@ -80,7 +80,14 @@ def _truncate(op: ir.Operation, operands: Sequence[ir.Value]) -> ir.Value:
 def _truncated(x: ir.Value) -> ir.Value:
     zero = arith.ConstantOp(x.type, 0.0).result
     negative = _cmpf(_OLT, x, zero)
-    return arith.SelectOp(negative, math.CeilOp(x).result, math.FloorOp(x).result).result
+    return arith.SelectOp(negative, _ceil(x), math.FloorOp(x).result).result
+
+
+def _ceil(x: ir.Value) -> ir.Value:
+    """Of float64 by floor: baseline x86-64 has nothing to link the other with."""
+    if not isinstance(x.type, ir.F64Type):
+        return math.CeilOp(x).result
+    return arith.NegFOp(math.FloorOp(arith.NegFOp(x).result).result).result
 
 
 def _remainder(op: ir.Operation, operands: Sequence[ir.Value]) -> ir.Value:
