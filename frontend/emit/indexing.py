@@ -17,12 +17,14 @@ from collections.abc import Mapping, Sequence
 from stepforge.frontend.emit.bindings import Builder, Value
 from stepforge.frontend.emit.contraction import contract
 from stepforge.frontend.emit.reductions import filled
-from stepforge.frontend.emit.shaping import empty, first_element, index, reshaped
+from stepforge.frontend.emit.shaping import empty, extract, first_element, index, reshaped
 from stepforge.frontend.emit.shaping import loops as parallel
 from stepforge.frontend.emit.widths import Rule, compare, constant, in_words, is_float, select
 from stepforge.frontend.graph import Node
 
 _ROWS, _COLUMNS, _UPDATES = range(3)
+_MOST = 4096
+"""Updates of one product: the matrix has their number times that of the rows, or squared."""
 
 
 def _gather(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
@@ -61,9 +63,15 @@ def _scatter_add(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     numbers = reshaped(b, indices, (count,))
     numbers = _clamped(b, numbers, rows)
     given = reshaped(b, updates, (count, columns))
-    total = (_by_row if rows <= count else _by_group)(b, numbers, given, rows)
     add = "arith.addf" if is_float(x) else "arith.addi"
-    return b.op(add, [x, reshaped(b, total, node.shape)])
+    total = reshaped(b, x, (rows, columns))
+    for first in range(0, count, _MOST):
+        n = min(_MOST, count - first)
+        part = extract(b, numbers, (n,), [first], [n], [1])
+        values = extract(b, given, (n, columns), [first, 0], [n, columns], [1, 1])
+        by = _by_row if rows <= n else _by_group
+        total = b.op(add, [total, by(b, part, values, rows)])
+    return reshaped(b, total, node.shape)
 
 
 def _by_row(b: Builder, numbers: Value, updates: Value, rows: int) -> Value:

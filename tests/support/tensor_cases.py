@@ -186,6 +186,8 @@ LINEAR = (
                scattered, 30, {1: 3}),
     TensorCase("scatter_add[numbers]", ops.scatter_add, ((50,), (20,), (20,)), scattered, 20,
                {1: 50}),
+    TensorCase("scatter_add[parts]", ops.scatter_add, ((4500,), (4200,), (4200,)), scattered, 40,
+               {1: 4500}),
     TensorCase("scatter_add[one]", ops.scatter_add, ((5,), (), ()), scattered, 1, {1: 5}),
 )  # fmt: skip
 

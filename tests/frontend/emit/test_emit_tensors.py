@@ -82,9 +82,12 @@ def slopes(case: TensorCase) -> list[Row]:
     return rows
 
 
-WITH_SLOPES = frozenset({"convolution[strides and groups]", "convolution[transposed]"})
-"""Their gradients go through every branch of the rule that emits them."""
-VARIANTS = frozenset({"convolution[1-D]", "convolution[dilated]", "avg_pool", "avg_pool[1-D]"})
+WITH_SLOPES = frozenset({"convolution[strides and groups]"})
+"""Its gradients go through every branch of the rule that emits them."""
+VARIANTS = frozenset({
+    "convolution[1-D]", "convolution[2-D]", "convolution[dilated]", "convolution[1 x 1]",
+    "avg_pool", "avg_pool[1-D]", "scatter_add[many rows]", "gather[numbers]",
+})  # fmt: skip
 """Cases that differ from another in shapes alone."""
 
 
