@@ -8,8 +8,9 @@ allowed more than one that does not.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +30,26 @@ ROUNDOFF = {"float64": 2.0**-52, "float32": 2.0**-24, "float16": 2.0**-11, "bflo
 EXACT = frozenset((
     "input", "neg", "abs", "sign", "floor", "ceil", "round", "maximum", "minimum", "where", "iota",
     "stop_gradient",
-    "broadcast", "reshape", "transpose", "slice", "concatenate", "pad", "reverse",
+    "broadcast", "reshape", "transpose", "slice", "concatenate", "pad", "reverse", "gather",
     "reduce_max", "reduce_min", "rem",
 ))  # fmt: skip
 SUMS = ("reduce_sum", "cumsum")
+
+
+def _contracted(node: Node) -> int:
+    a = node.inputs[0].shape
+    return math.prod(a[axis] for axis in node.attributes["contract"][0])
+
+
+def _window(node: Node) -> int:
+    return math.prod(node.inputs[1].shape[:-1])
+
+
+#: Sums of products: how many an element is the sum of.
+BILINEAR: Mapping[str, Callable[[Node], int]] = {
+    "dot_general": _contracted,
+    "convolution": _window,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +176,18 @@ def _rounding(
         (x,) = operands
         terms = OPS[node.op].numpy(np.abs(x.value) + x.error, **node.attributes)
         return accuracy.of(node.op) * roundoff * max(1, x.value.size) * terms + TINY
+    if node.op in BILINEAR:
+        a, b = (np.abs(x.value) + x.error for x in operands)
+        terms = np.asarray(OPS[node.op].numpy(a, b, **node.attributes))
+        # Each product is rounded, and each partial sum, in whatever order.
+        count = BILINEAR[node.op](node) + 1
+        return accuracy.of(node.op) * roundoff * count * terms + count * TINY
+    if node.op == "scatter_add":
+        start, rows, added = operands
+        terms = OPS[node.op].numpy(
+            np.abs(start.value) + start.error, rows.value, np.abs(added.value) + added.error
+        )
+        return accuracy.of(node.op) * roundoff * max(1, rows.value.size) * terms + TINY
     if node.op == "reduce_prod":
         return accuracy.of(node.op) * roundoff * operands[0].value.size * size + TINY
     # Halves are computed in float32 and rounded once.

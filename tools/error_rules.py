@@ -155,6 +155,42 @@ def _product_of_all(
     return np.abs(result) * np.expm1(relative)
 
 
+def _bilinear(name: str) -> Rule:
+    """Of a sum of products of two operands, such as a contraction or a convolution."""
+
+    def rule(
+        x: Sequence[Array], e: Sequence[Array], result: Array, attributes: Mapping[str, Any]
+    ) -> Array:
+        def of(a: Array, b: Array) -> Array:
+            return np.asarray(OPS[name].numpy(np.abs(a), np.abs(b), **attributes))
+
+        return of(x[0], e[1]) + of(e[0], np.abs(x[1]) + e[1])
+
+    return rule
+
+
+def _gathered(
+    x: Sequence[Array], e: Sequence[Array], result: Array, attributes: Mapping[str, Any]
+) -> Array:
+    """Rows move with their errors; a row number in doubt may be any row's."""
+    moved = OPS["gather"].numpy(e[0], x[1], **attributes)
+    return moved if not e[1].any() else np.full(result.shape, np.inf)
+
+
+def _scattered(
+    x: Sequence[Array], e: Sequence[Array], result: Array, attributes: Mapping[str, Any]
+) -> Array:
+    added = OPS["scatter_add"].numpy(e[0], x[1], e[2], **attributes)
+    return added if not e[1].any() else np.full(result.shape, np.inf)
+
+
+def _bits_in_doubt(
+    x: Sequence[Array], e: Sequence[Array], result: Array, attributes: Mapping[str, Any]
+) -> Array:
+    """A whole number that hangs on a rounding has any bits at all."""
+    return np.where(e[0] + e[1] > 0, np.inf, 0.0)
+
+
 PROPAGATION: Mapping[str, Rule] = {
     **{name: _moved(name) for name in ("broadcast", "reshape", "transpose", "slice", "reverse")},
     **{name: _moved(name) for name in ("concatenate", "pad", "reduce_sum", "cumsum", "reduce_max")},
@@ -188,4 +224,9 @@ PROPAGATION: Mapping[str, Rule] = {
     **dict.fromkeys(("equal", "not_equal"), _comparison),
     **dict.fromkeys(("logical_and", "logical_or", "logical_xor", "logical_not"), _any_doubt),
     "where": _choice,
+    **{name: _bilinear(name) for name in ("dot_general", "convolution")},
+    "gather": _gathered,
+    "scatter_add": _scattered,
+    **dict.fromkeys(("bit_and", "bit_or", "bit_xor"), _bits_in_doubt),
+    **dict.fromkeys(("shift_left", "shift_right_logical"), _bits_in_doubt),
 }

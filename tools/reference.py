@@ -17,6 +17,7 @@ from stepforge.tools.error_rules import Array
 from stepforge.tools.errors import ToolError
 
 Values = Mapping[str, Any]
+TRAIN_STEP = "train_step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,17 @@ class Reference:
     entry: EntryPoint
     accuracy: Accuracy
 
-    def step(self, state: Values, gradients: Values) -> dict[str, Bounded]:
+    def step(self, state: Values, given: Values) -> dict[str, Bounded]:
         """The results by name, each state's new value among them.
 
-        state: every variable by path, numbers of the host unrounded; gradients: by path.
+        state: every variable by path, numbers of the host unrounded; given: gradients by path,
+        inputs by name.
         """
         host = [x.node for x in self.entry.arguments if x.storage == "host"]
         inputs = {
-            x.node.attributes["name"]: _value(x, gradients if x.role == "gradient" else state)
+            x.node.attributes["name"]: _value(
+                x, given if x.role in ("gradient", "input") else state
+            )
             for x in self.entry.arguments
         }
         nodes = [result.node for result in self.entry.results]
@@ -48,10 +52,15 @@ def _value(argument: Argument, values: Values) -> Array:
 
 
 def reference(artifact: Artifact, function: str | None = None) -> Reference:
-    """The only entry point, or the one called `function`. Raises ToolError."""
+    """The entry point called `function`; by default the only one, or the one that trains.
+
+    Raises ToolError.
+    """
     program: Program = program_from_json(artifact.graph_json)
     entries = {entry.name: entry for entry in program.entry_points}
-    name = next(iter(entries)) if function is None and len(entries) == 1 else function
+    name = function
+    if function is None and (len(entries) == 1 or TRAIN_STEP in entries):
+        name = next(iter(entries))
     if name is None or name not in entries:
         raise ToolError(
             f"the artifact has the entry points {', '.join(entries)}; name one with --function"

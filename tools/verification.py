@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from stepforge.frontend import as_dtype
+from stepforge.frontend.program import Result
 from stepforge.runtime.container import Artifact
 from stepforge.runtime.loading import load
-from stepforge.runtime.manifest import Argument, Variable
-from stepforge.runtime.step import CompiledStep
+from stepforge.runtime.manifest import Argument, Function, Variable
+from stepforge.runtime.step import ACCUMULATE_STEPS, MICRO_STEP, CompiledStep
 from stepforge.tools.bounds import Bounded
 from stepforge.tools.error_rules import TINY, Array
-from stepforge.tools.reference import Reference, reference
+from stepforge.tools.reference import TRAIN_STEP, Reference, reference
 
 # One unit in the last place, relative; whole numbers count as they are.
 UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -76,15 +77,42 @@ def _one_step(
     optimizer: CompiledStep, expected: Reference, step: int, seed: int
 ) -> Iterator[Deviation]:
     variables = {variable.name: variable for variable in optimizer.manifest.variables}
+    name = expected.entry.name
+    if MICRO_STEP in variables:
+        # The next call is of the last micro-batch, which updates, or of the first.
+        last = optimizer.read_number(ACCUMULATE_STEPS) - 1
+        optimizer.write_number(MICRO_STEP, last if name == TRAIN_STEP else 0)
     before = {path: _read(optimizer, variable) for path, variable in variables.items()}
-    gradients = _gradients(optimizer, expected.entry.name, step, seed)
-    exact = expected.step(before, gradients)
-    optimizer.step(gradients, function=expected.entry.name)
-    for name, bounded in exact.items():
-        if name not in variables:
-            continue  # an output: the count of non-finite values, say
-        got = _read(optimizer, variables[name])
-        yield _deviation(variables[name], np.asarray(before[name]), np.asarray(got), bounded, step)
+    (function,) = (x for x in optimizer.manifest.functions if x.name == name)
+    given = _given(function, step, seed)
+    exact = expected.step(before, given)
+    outputs = _call(optimizer, function, given)
+    for result in expected.entry.results:
+        if result.name in variables:
+            variable = variables[result.name]
+            old, got = before[result.name], _read(optimizer, variable)
+            kind = variable.role if variable.slot is None else f"{variable.role} {variable.slot}"
+        elif result.name in outputs:
+            old = got = outputs[result.name]
+            kind = "output"
+        else:
+            continue  # the count of non-finite values
+        arrays = np.asarray(old), np.asarray(got)
+        yield _deviation(kind, result, *arrays, exact[result.name], step)
+
+
+def _call(
+    optimizer: CompiledStep, function: Function, given: Mapping[str, Array]
+) -> Mapping[str, Any]:
+    """One call; the outputs by name."""
+    if any(x.role == "gradient" for x in function.arguments):
+        optimizer.step(given, function=function.name)
+        return {}
+    if function.name == "evaluate":
+        return optimizer.evaluate(**given)
+    return (
+        optimizer.predict(**given) if function.name == "predict" else optimizer.train_step(**given)
+    )
 
 
 def _read(optimizer: CompiledStep, variable: Variable) -> Any:
@@ -95,7 +123,7 @@ def _read(optimizer: CompiledStep, variable: Variable) -> Any:
 
 
 def _deviation(
-    variable: Variable, before: Array, got: Array, bounded: Bounded, step: int
+    kind: str, result: Result, before: Array, got: Array, bounded: Bounded, step: int
 ) -> Deviation:
     with np.errstate(all="ignore"):
         off = np.abs(got.astype(np.float64) - bounded.value)
@@ -103,15 +131,15 @@ def _deviation(
         off = np.where(same, 0.0, np.where(np.isnan(off), np.inf, off))
         of_bound = np.where(off == 0, 0.0, off / bounded.error)
         size = np.maximum(np.abs(before.astype(np.float64)), np.abs(bounded.value))
-        unit = UNIT.get(variable.dtype, 1.0) * np.maximum(size, TINY)
+        unit = UNIT.get(result.node.dtype.name, 1.0) * np.maximum(size, TINY)
         ulp = np.where(off == 0, 0.0, off / unit)
     index = int(np.argmax(of_bound))
     return Deviation(
-        kind=variable.role if variable.slot is None else f"{variable.role} {variable.slot}",
+        kind=kind,
         elements=off.size,
         ulp=float(ulp.max()),
         of_bound=float(of_bound.flat[index]),
-        worst=f"{variable.name} [{index}] in step {step + 1}",
+        worst=f"{result.name} [{index}] in step {step + 1}",
     )
 
 
@@ -137,10 +165,16 @@ def _first_parameters(artifact: Artifact, seed: int) -> dict[str, Array]:
     }
 
 
-def _gradients(optimizer: CompiledStep, function: str, step: int, seed: int) -> Mapping[str, Array]:
+def _given(function: Function, step: int, seed: int) -> dict[str, Array]:
+    """Gradients and inputs: floats of ordinary size; whole numbers are 0 or 1, and so in range."""
     generator = np.random.default_rng((seed, step + 1))
-    (found,) = (x for x in optimizer.manifest.functions if x.name == function)
-    return {x.name: _normal(generator, x) for x in found.arguments if x.role == "gradient"}
+    return {
+        x.name: _normal(generator, x)
+        if as_dtype(x.dtype).is_float
+        else generator.integers(0, 2, x.shape).astype(as_dtype(x.dtype).numpy)
+        for x in function.arguments
+        if x.role in ("gradient", "input")
+    }
 
 
 def _normal(generator: np.random.Generator, like: Variable | Argument) -> Array:

@@ -95,3 +95,22 @@ def test_what_the_model_raises_is_told_with_its_line(tmp_path: Path) -> None:
 
 def test_inputs_are_names_and_specs() -> None:
     assert parse_inputs(["x=8x4xf32", " y = 8xi32 "]) == {"x": "8x4xf32", "y": "8xi32"}
+
+
+@pytest.mark.compiler
+@pytest.mark.parametrize("function", ["train_step", "accumulate", "evaluate", "predict"])
+def test_training_is_verified_function_by_function(
+    cli, model: Path, tmp_path: Path, function: str
+) -> None:
+    made = tmp_path.parent / "verified.vmfb"
+    if not made.exists():
+        cli(
+            *("compile", "adam", "--model", f"{model}:loss", "--input", "x=8x4xf32"),
+            *("--input", "y=8x3xf32", "--accumulate", "3", "-o", made),
+        )
+    options = ("--device", "local-sync", "--steps", "3", "--json")
+    shown = json.loads(cli("verify", made, "--function", function, *options).stdout)
+    kinds = {x["kind"]: x["elements"] for x in shown["devices"][0]["deviations"]}
+    assert kinds["output"] == 3 * {"predict": 24}.get(function, 1)
+    assert ("parameter" in kinds) == (function == "train_step")
+    assert ("buffer" in kinds) == (function == "accumulate")
