@@ -20,6 +20,7 @@ from stepforge.runtime.errors import (
     ArtifactError,
     ArtifactFormatError,
     ArtifactWriteError,
+    BatchError,
     BusyError,
     CheckpointError,
     CheckpointWarning,
@@ -50,11 +51,14 @@ if TYPE_CHECKING:
     from stepforge.runtime.checkpoints import Checkpoints, Restored
     from stepforge.runtime.container import Artifact, read_artifact
     from stepforge.runtime.devices import Availability, probe, probe_all
+    from stepforge.runtime.early_stop import EarlyStop
+    from stepforge.runtime.events import EpochEnd, Event, Saved, StepEnd
     from stepforge.runtime.history import History, Row
     from stepforge.runtime.loading import load
     from stepforge.runtime.manifest import Manifest
     from stepforge.runtime.nan_logger import NanLogger, NanReport, Tracer
     from stepforge.runtime.step import CompiledStep
+    from stepforge.runtime.trainer import Trainer
 
 __all__ = [
     "Artifact",
@@ -63,6 +67,7 @@ __all__ = [
     "ArtifactFormatError",
     "ArtifactWriteError",
     "Availability",
+    "BatchError",
     "BusyError",
     "CheckpointError",
     "CheckpointWarning",
@@ -75,6 +80,9 @@ __all__ = [
     "DeviceMemoryError",
     "DeviceMismatchError",
     "DeviceNotFoundError",
+    "EarlyStop",
+    "EpochEnd",
+    "Event",
     "ForkedProcessError",
     "GradientError",
     "History",
@@ -89,10 +97,13 @@ __all__ = [
     "NotInitializedError",
     "Restored",
     "Row",
+    "Saved",
     "Snapshot",
     "StateLostError",
+    "StepEnd",
     "StepforgeRuntimeError",
     "Tracer",
+    "Trainer",
     "UnknownHyperparameterError",
     "UnknownNameError",
     "VersionMismatchError",
@@ -107,14 +118,20 @@ _LAZY = {
     "Availability": "devices",
     "Checkpoints": "checkpoints",
     "CompiledStep": "step",
+    "EarlyStop": "early_stop",
+    "EpochEnd": "events",
+    "Event": "events",
     "History": "history",
     "Manifest": "manifest",
     "NanLogger": "nan_logger",
     "NanReport": "nan_logger",
     "Restored": "checkpoints",
     "Row": "history",
+    "Saved": "events",
     "Snapshot": "checkpoint",
+    "StepEnd": "events",
     "Tracer": "nan_logger",
+    "Trainer": "trainer",
     "load": "loading",
     "probe": "devices",
     "probe_all": "devices",

@@ -77,6 +77,8 @@ class Snapshot:
 class Contents:
     """A checkpoint that was read: values by variable path, and the texts it was saved with."""
 
+    where: str
+    """What it is, for messages."""
     values: dict[str, Array]
     metadata: dict[str, str]
 
@@ -155,6 +157,7 @@ def read_checkpoint(path: str | os.PathLike[str], manifest: Manifest) -> Content
             inside = f"{where}: {name} (hyperparameter {setting.name!r})"
             check_bounds(inside, tensors.arrays[name].item(), setting, CheckpointError)
     return Contents(
+        where,
         {variable.name: tensors.arrays[name] for name, variable in wanted.items()},
         {k: text for k, text in tensors.metadata.items() if not k.startswith(_OWN)},
     )

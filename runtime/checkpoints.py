@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stepforge.runtime.checkpoint import verify_checkpoint
+from stepforge.runtime.checkpoint import Contents, verify_checkpoint
 from stepforge.runtime.errors import (
     CheckpointError,
     CheckpointWarning,
@@ -122,17 +122,24 @@ class Checkpoints:
                     "restore it, remove what is newer, or choose another folder"
                 )
 
-    def restore(self, step: CompiledStep, *, strict: bool = False) -> Restored | None:
+    def restore(
+        self,
+        step: CompiledStep,
+        *,
+        strict: bool = False,
+        check: Callable[[Contents], object] | None = None,
+    ) -> Restored | None:
         """Restore the newest checkpoint; None when there is none.
 
-        One that is damaged, unreadable or of another model is passed over with a
-        CheckpointWarning, or raises CheckpointError when `strict`. Raises CheckpointError when none
+        One that is damaged, unreadable, of another model or refused by `check` (which is called
+        with its contents, and raises CheckpointError) is passed over with a CheckpointWarning, or
+        raises CheckpointError when `strict`. Raises CheckpointError when none
         can be restored. After an error nothing has changed.
         """
         paths = self._paths()
         for number, path in reversed(paths.items()):
             try:
-                return Restored(path, number, step.restore(path))
+                return Restored(path, number, step.restore(path, check=check))
             except CheckpointError as error:
                 if strict:
                     raise

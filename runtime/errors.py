@@ -78,6 +78,10 @@ class UnknownHyperparameterError(HyperparameterError, UnknownNameError):
     """No hyperparameter of that name; the message has the nearest."""
 
 
+class BatchError(InputError):
+    """There are no batches, fewer than were used before, or something that is no batch."""
+
+
 class NotInitializedError(StepforgeRuntimeError):
     """State was used before `initialize` or `restore`."""
 
@@ -89,7 +93,7 @@ class StateLostError(StepforgeRuntimeError):
 
 
 class BusyError(StepforgeRuntimeError):
-    """A signal handler used the step that its own thread was in the middle of changing."""
+    """A signal handler or callback used what its own thread was in the middle of changing."""
 
 
 class ClosedError(StepforgeRuntimeError):

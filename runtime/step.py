@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import RLock
 from types import TracebackType
 from typing import Any, NoReturn
 
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.bounds import bounds_of
-from stepforge.runtime.checkpoint import Origin, Snapshot, read_checkpoint
+from stepforge.runtime.checkpoint import Contents, Origin, Snapshot, read_checkpoint
 from stepforge.runtime.entry import EntryPoint, shared_inputs
 from stepforge.runtime.errors import (
     BusyError,
@@ -189,7 +189,7 @@ class CompiledStep:
         # Outside the lock: a tracer may use the step.
         tell(tracers, found)
 
-    def train_step(self, **inputs: Any) -> dict[str, Any]:
+    def train_step(self, /, **inputs: Any) -> dict[str, Any]:
         """Train on one batch, in place: the loss and the metrics by name, numbers where of rank 0.
 
         inputs: by name, arrays of exactly the shapes and dtypes that were compiled. Where an update
@@ -199,11 +199,11 @@ class CompiledStep:
         """
         return self._call(self._next_training_function(), inputs)
 
-    def evaluate(self, **inputs: Any) -> dict[str, Any]:
+    def evaluate(self, /, **inputs: Any) -> dict[str, Any]:
         """The loss and the metrics of one batch; nothing is changed. As `train_step` otherwise."""
         return self._call("evaluate", inputs)
 
-    def predict(self, **inputs: Any) -> dict[str, Any]:
+    def predict(self, /, **inputs: Any) -> dict[str, Any]:
         """The model's predictions by name; of the inputs, only those that they need are given."""
         return self._call("predict", inputs)
 
@@ -222,13 +222,18 @@ class CompiledStep:
         """
         self.snapshot().write(path, metadata)
 
-    def restore(self, path: str | os.PathLike[str]) -> dict[str, str]:
+    def restore(
+        self, path: str | os.PathLike[str], *, check: Callable[[Contents], object] | None = None
+    ) -> dict[str, str]:
         """Replace the whole state by a saved one; returns the metadata given to `save`.
 
+        check: called with what was read, before anything is replaced; what it raises comes through.
         Raises CheckpointError when it does not fit, and OSError when it cannot be read; then
         nothing changed.
         """
         contents = read_checkpoint(path, self._manifest)
+        if check is not None:
+            check(contents)
         with self._lock:
             self._check_open()
             self._replace(contents.values)

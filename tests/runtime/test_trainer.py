@@ -1,0 +1,631 @@
+"""Training over batches: epochs, rows, checkpoints, and going on bit for bit."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stepforge import runtime
+from stepforge.runtime import (
+    Checkpoints,
+    CheckpointWarning,
+    EarlyStop,
+    EpochEnd,
+    Event,
+    NanLogger,
+    Saved,
+    StepEnd,
+    Trainer,
+)
+from stepforge.runtime.step import CompiledStep
+from support import handmade, training
+from support.training import Batch, batches, snapshot
+
+pytestmark = pytest.mark.compiler
+
+PER_EPOCH = 5
+DATA = batches(PER_EPOCH)
+HELD_OUT = batches(2, seed=9)
+
+
+@pytest.fixture
+def model() -> Iterator[CompiledStep]:
+    with training.load() as step:
+        yield step
+
+
+@pytest.fixture
+def accumulating() -> Iterator[CompiledStep]:
+    with training.load(3) as step:
+        yield step
+
+
+def shuffled(epoch: int) -> list[Batch]:
+    order = np.random.default_rng(epoch).permutation(PER_EPOCH)
+    return [DATA[i] for i in order]
+
+
+class Events:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.all: list[Event] = []
+
+    def __call__(self, trainer: Trainer, event: Event) -> None:
+        assert isinstance(trainer, Trainer)
+        self.all.append(event)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.all if isinstance(event, kind)]
+
+
+# The loop.
+
+
+def test_as_a_loop_by_hand(model: CompiledStep) -> None:
+    history = Trainer(model).train(DATA, epochs=2)
+    with training.load() as other:
+        losses = [other.train_step(**batch)["loss"] for batch in DATA * 2]
+        assert snapshot(other) == snapshot(model)
+    assert history["loss"] == losses
+    assert [(row.step, row.epoch) for row in history] == [
+        (i + 1, i // PER_EPOCH + 1) for i in range(10)
+    ]
+    assert history.names == ("learning_rate", "loss", "mae")
+    assert {type(v) for row in history for v in row.values.values()} == {float}
+    assert history["learning_rate"] == [0.001] * 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "want"),
+    [
+        ({}, 5),
+        ({"epochs": 3}, 15),
+        ({"steps": 7}, 7),
+        ({"epochs": 1, "steps": 7}, 5),
+        ({"epochs": 9, "steps": 7}, 7),
+    ],
+)
+def test_how_long(model: CompiledStep, arguments: Any, want: int) -> None:
+    Trainer(model).train(DATA, **arguments)
+    assert model.global_step == want
+
+
+def test_a_function_is_given_the_epoch(model: CompiledStep) -> None:
+    seen: list[int] = []
+
+    def of(epoch: int) -> Iterator[Batch]:
+        seen.append(epoch)
+        return iter(DATA[:2])
+
+    Trainer(model).train(of, epochs=3)
+    assert seen == [1, 2, 3]
+    assert model.global_step == 6
+
+
+def test_an_endless_generator(model: CompiledStep) -> None:
+    Trainer(model).train(cycle(DATA), steps=12)
+    assert model.global_step == 12
+
+
+def test_each_call_is_a_run(model: CompiledStep) -> None:
+    trainer = Trainer(model)
+    first = trainer.train(DATA)
+    second = trainer.train(DATA)
+    assert [row.step for row in first] == [1, 2, 3, 4, 5]
+    assert [(row.step, row.epoch) for row in second] == [(n, 1) for n in range(6, 11)]
+
+
+def test_rows_are_means(model: CompiledStep) -> None:
+    history = Trainer(model, log_every=3).train(DATA, epochs=2)
+    with training.load() as other:
+        losses = [other.train_step(**batch)["loss"] for batch in DATA * 2]
+    assert history.series("loss") == (
+        [3, 6, 9, 10],
+        [sum(losses[:3]) / 3, sum(losses[3:6]) / 3, sum(losses[6:9]) / 3, losses[9]],
+    )
+    assert [row.epoch for row in history] == [1, 2, 2, 2]
+
+
+def test_micro_batches_go_on_across_epochs(accumulating: CompiledStep) -> None:
+    events = Events()
+    history = Trainer(accumulating, callbacks=[events]).train(DATA, epochs=2)
+    with training.load(3) as other:
+        losses = [other.train_step(**batch)["loss"] for batch in DATA * 2]
+        assert snapshot(other) == snapshot(accumulating)
+    means = [sum(losses[i : i + 3]) / 3 for i in (0, 3, 6)]
+    assert history.series("loss") == ([1, 2, 3], means)
+    assert [event.step for event in events.of(StepEnd)] == [1, 2, 3]
+    assert [(event.step, event.epoch) for event in events.of(EpochEnd)] == [(1, 1), (3, 2)]
+
+
+# Validation.
+
+
+def test_validation(model: CompiledStep) -> None:
+    events = Events()
+    trainer = Trainer(model, callbacks=[events])
+    history = trainer.train(DATA, epochs=2, validation=HELD_OUT)
+    steps, values = history.series("validation/loss")
+    assert steps == [5, 10]
+    last = [model.evaluate(**batch) for batch in HELD_OUT]
+    assert values[1] == sum(x["loss"] for x in last) / 2
+    assert history["validation/mae"][1] == sum(x["mae"] for x in last) / 2
+    assert len(history) == 10, "they share the rows of their steps"
+    ends = events.of(EpochEnd)
+    assert [sorted(end.metrics) for end in ends] == [
+        ["loss", "mae", "validation/loss", "validation/mae"]
+    ] * 2
+    assert ends[0].metrics["loss"] == sum(history["loss"][:5]) / 5
+    assert ends[1].metrics["validation/loss"] == values[1]
+
+
+def test_validation_at_the_end_of_the_steps(model: CompiledStep) -> None:
+    events = Events()
+    history = Trainer(model, callbacks=[events]).train(
+        cycle(DATA), steps=7, validation=lambda _: iter(HELD_OUT)
+    )
+    assert history.series("validation/loss")[0] == [7]
+    assert events.of(EpochEnd) == []
+
+
+# Events and stopping.
+
+
+def test_events(model: CompiledStep, tmp_path: Path) -> None:
+    events = Events()
+    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path), callbacks=[events], save_every=3)
+    trainer.train(DATA)
+    assert trainer.checkpoints is not None
+    kinds = [(type(event), event.step) for event in events.all]
+    assert kinds == [
+        (StepEnd, 1),
+        (StepEnd, 2),
+        (StepEnd, 3),
+        (Saved, 3),
+        (StepEnd, 4),
+        (StepEnd, 5),
+        (EpochEnd, 5),
+        (Saved, 5),
+    ]
+    metrics = events.of(StepEnd)[0].metrics
+    assert metrics["columns"].shape == (3,)
+    assert [event.path.name for event in events.of(Saved)] == list(trainer.checkpoints.names())
+
+
+@pytest.mark.parametrize("kind", [StepEnd, EpochEnd])
+def test_stop(model: CompiledStep, tmp_path: Path, kind: type) -> None:
+    def stop(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, kind) and event.step >= 4:
+            trainer.stop()
+
+    trainer = Trainer(model, callbacks=[stop], checkpoints=Checkpoints(tmp_path))
+    trainer.stop()
+    history = trainer.train(DATA, epochs=9, validation=HELD_OUT)
+    want = 4 if kind is StepEnd else 5
+    assert model.global_step == want
+    assert history.series("validation/loss")[0] == [want]
+    assert Checkpoints(tmp_path).names() == (f"step-{want:08d}.safetensors",)
+    assert not trainer.stopped_early
+
+
+def test_a_callback_may_raise(model: CompiledStep) -> None:
+    def fail(trainer: Trainer, event: Event) -> None:
+        raise ZeroDivisionError(f"at {event.step}")
+
+    trainer = Trainer(model, callbacks=[fail])
+    with pytest.raises(ZeroDivisionError, match="at 1"):
+        trainer.train(DATA)
+    assert model.global_step == 1
+    with pytest.raises(ZeroDivisionError, match="at 2"):
+        trainer.train(DATA)
+
+
+def test_not_within_itself(model: CompiledStep) -> None:
+    for call in (lambda t: t.train(DATA), lambda t: t.resume()):
+        trainer = Trainer(model, callbacks=[lambda t, _, call=call: call(t)])
+        with pytest.raises(runtime.BusyError, match=r"in the middle of a run; call this after"):
+            trainer.train(DATA)
+
+
+def test_non_finite_gradients_are_seen_and_may_end_it(accumulating: CompiledStep) -> None:
+    def refuse(report: runtime.NanReport) -> None:
+        raise FloatingPointError(str(report))
+
+    accumulating.variables[training.ACCUMULATE_STEPS] = 1
+    bad = [*DATA[:2], {**DATA[2], "x": np.full((8, 4), np.nan, np.float32)}, *DATA[3:]]
+    logger = NanLogger(lambda _: None)
+    logger.attach(accumulating)
+    history = Trainer(accumulating).train(bad)
+    assert [report.step for report in logger.reports] == [3, 4, 5]
+    assert [math.isnan(loss) for loss in history["loss"]] == [False, False, True, True, True]
+    logger.detach()
+    accumulating.initialize()
+    accumulating.variables[training.ACCUMULATE_STEPS] = 1
+    NanLogger(refuse).attach(accumulating)
+    with pytest.raises(FloatingPointError, match=r"step 3: 12 non-finite"):
+        Trainer(accumulating).train(bad)
+    assert accumulating.global_step == 3
+
+
+# Early stop.
+
+
+def stopped_after(model: CompiledStep, stop: EarlyStop, rates: list[float]) -> int:
+    """How many epochs a run takes whose learning rate is set for each."""
+
+    def of(epoch: int) -> list[Batch]:
+        model.learning_rate = rates[epoch - 1]
+        return DATA
+
+    trainer = Trainer(model, early_stop=stop)
+    trainer.train(of, epochs=len(rates), validation=HELD_OUT)
+    assert trainer.stopped_early == (model.global_step < PER_EPOCH * len(rates))
+    return model.global_step // PER_EPOCH
+
+
+@pytest.mark.parametrize(
+    ("stop", "epochs"),
+    [
+        (EarlyStop("validation/loss", 2), 5),
+        (EarlyStop("validation/loss", 3), 8),
+        (EarlyStop("validation/loss", 1, min_delta=1e9), 2),
+        (EarlyStop("validation/loss", 1, mode="max"), 2),
+        (EarlyStop("validation/mae", 2), 5),
+    ],
+)
+def test_early_stop(model: CompiledStep, stop: EarlyStop, epochs: int) -> None:
+    """No rate, no change: epochs 4 and 5 are no better than 3."""
+    assert stopped_after(model, stop, [0.01, 0.01, 0.01, 0.0, 0.0, 0.01, 0.01, 0.01]) == epochs
+
+
+def test_values_that_are_no_better() -> None:
+    stop = EarlyStop("a", 3, min_delta=0.5)
+    seen: list[tuple[float | None, int]] = [(None, 0)]
+    for value in (math.nan, 4.0, 3.6, math.nan, 3.4, math.inf):
+        seen.append(stop.after_epoch(*seen[-1], {"a": value}))
+    assert seen[1:] == [(None, 1), (4.0, 0), (4.0, 1), (4.0, 2), (3.4, 0), (3.4, 1)]
+
+
+def test_a_metric_that_is_not_there(model: CompiledStep) -> None:
+    trainer = Trainer(model, early_stop=EarlyStop("los", 2))
+    with pytest.raises(runtime.InputError, match=r"no metric 'los'; did you mean 'loss'"):
+        trainer.train(DATA)
+    trainer = Trainer(model, early_stop=EarlyStop("validation/loss", 2))
+    before = snapshot(model)
+    with pytest.raises(runtime.InputError, match=r"'validation/loss' needs validation=batches"):
+        trainer.train(DATA)
+    assert snapshot(model) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"patience": 0},
+        {"patience": 1.5},
+        {"patience": 1, "mode": "least"},
+        {"patience": 1, "min_delta": -1},
+        {"patience": 1, "min_delta": math.nan},
+        {"patience": 1, "min_delta": "1"},
+    ],
+)
+def test_early_stop_arguments(arguments: Any) -> None:
+    with pytest.raises(runtime.InputError, match="EarlyStop: expected"):
+        EarlyStop("loss", **arguments)
+
+
+# Saving and going on.
+
+
+def test_saves_at_the_end_of_each_epoch(model: CompiledStep, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    events = Events()
+    Trainer(model, checkpoints=checkpoints, callbacks=[events]).train(DATA, epochs=2)
+    assert [event.step for event in events.of(Saved)] == [5, 10]
+
+
+def test_saves_by_the_global_step(model: CompiledStep, tmp_path: Path) -> None:
+    events = Events()
+    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path), save_every=4, callbacks=[events])
+    trainer.train(DATA)
+    trainer.train(DATA)
+    assert [event.step for event in events.of(Saved)] == [4, 5, 8, 10]
+
+
+def interrupt_at(batch: int, of: Callable[[int], list[Batch]]) -> Callable[[int], Iterator[Batch]]:
+    """Ctrl-C before the batch of that number, counted from 1 over the epochs."""
+
+    def made(epoch: int) -> Iterator[Batch]:
+        for number, item in enumerate(of(epoch), 1 + (epoch - 1) * PER_EPOCH):
+            if number == batch:
+                signal.raise_signal(signal.SIGINT)
+            yield item
+
+    return made
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize("batch", [1, 2, 5, 6, 8, 15])
+def test_interrupted_and_resumed(tmp_path: Path, accumulate: int, batch: int) -> None:
+    """In the middle of an epoch and of an accumulation; state, rows and early stop agree."""
+    options: Any = {"log_every": 2, "early_stop": EarlyStop("loss", 9)}
+    arguments: Any = {"epochs": 3, "validation": HELD_OUT}
+    with training.load(accumulate) as step:
+        whole = Trainer(step, **options).train(shuffled, **arguments)
+        want = snapshot(step)
+    checkpoints = Checkpoints(tmp_path)
+    with training.load(accumulate) as step:
+        trainer = Trainer(step, checkpoints=checkpoints, save_every=100, **options)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(interrupt_at(batch, shuffled), **arguments)
+        assert step.global_step == (batch - 1) // accumulate
+    with training.load(accumulate) as step:
+        trainer = Trainer(step, checkpoints=checkpoints, **options)
+        restored = trainer.resume()
+        assert restored is not None
+        assert restored.step == (batch - 1) // accumulate
+        rest = trainer.train(shuffled, **arguments)
+        assert snapshot(step) == want
+    done = (batch - 1) // accumulate
+    assert [row for row in rest if row.step > done] == [row for row in whole if row.step > done]
+
+
+def test_killed_after_a_checkpoint_and_resumed(tmp_path: Path) -> None:
+    with training.load(3) as step:
+        whole = Trainer(step).train(shuffled, epochs=4)
+        want = snapshot(step)
+
+    def fail(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, StepEnd) and event.step == 5:
+            raise SystemExit
+
+    with training.load(3) as step:
+        trainer = Trainer(step, checkpoints=Checkpoints(tmp_path), save_every=2, callbacks=[fail])
+        with pytest.raises(SystemExit):
+            trainer.train(shuffled, epochs=4)
+    with training.load(3) as step:
+        trainer = Trainer(step, checkpoints=Checkpoints(tmp_path), save_every=2)
+        restored = trainer.resume()
+        assert restored is not None
+        assert restored.step == 4
+        rest = trainer.train(shuffled, epochs=4)
+        assert snapshot(step) == want
+    assert list(rest) == [row for row in whole if row.step > 4]
+
+
+def test_a_callback_that_interrupts(model: CompiledStep, tmp_path: Path) -> None:
+    def interrupt(trainer: Trainer, event: Event) -> None:
+        if event.step == 3:
+            raise KeyboardInterrupt
+
+    trainer = Trainer(model, callbacks=[interrupt], checkpoints=Checkpoints(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(DATA)
+    after = snapshot(model)
+    model.initialize()
+    trainer.resume()
+    assert snapshot(model) == after
+    history = Trainer(model).train(DATA[3:])
+    assert [row.step for row in history] == [4, 5]
+
+
+def test_an_interrupt_after_the_device_is_done(tmp_path: Path) -> None:
+    """The batch was used, though train_step raised: a tracer runs after the step."""
+    bad = {"x": np.full((8, 4), np.nan, np.float32), "y": DATA[0]["y"]}
+
+    def interrupt(_: runtime.NanReport) -> None:
+        raise KeyboardInterrupt
+
+    with training.load(3) as step:
+        step.variables[training.ACCUMULATE_STEPS] = 1
+        logger = NanLogger(interrupt)
+        logger.attach(step)
+        trainer = Trainer(step, checkpoints=Checkpoints(tmp_path))
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train([DATA[0], bad, DATA[2]])
+        assert step.global_step == 2
+        logger.detach()
+        trainer.resume()
+        history = trainer.train([DATA[0], bad, DATA[2]])
+    assert [row.step for row in history] == [3]
+
+
+def test_an_interrupt_without_checkpoints(model: CompiledStep) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(model).train(interrupt_at(4, shuffled))
+    assert model.global_step == 3
+    model.train_step(**DATA[0])
+
+
+def test_an_interrupt_that_cannot_be_saved(model: CompiledStep, tmp_path: Path) -> None:
+    def block(trainer: Trainer, event: Event) -> None:
+        (tmp_path / "runs").write_text("")
+        raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path / "runs")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        Trainer(model, checkpoints=checkpoints, callbacks=[block]).train(DATA)
+    assert caught.value.__notes__[0].startswith("no checkpoint was saved: cannot list")
+
+
+def test_a_run_that_is_done_stays_done(model: CompiledStep, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    Trainer(model, checkpoints=checkpoints).train(DATA, epochs=2)
+    before, names = snapshot(model), checkpoints.names()
+    trainer = Trainer(model, checkpoints=checkpoints)
+    trainer.resume()
+    assert len(trainer.train(DATA, epochs=2)) == 0
+    assert (snapshot(model), checkpoints.names()) == (before, names)
+    trainer.resume()
+    assert len(trainer.train(DATA, epochs=3)) == PER_EPOCH
+
+
+def test_early_stop_goes_on_waiting(model: CompiledStep, tmp_path: Path) -> None:
+    options: Any = {
+        "checkpoints": Checkpoints(tmp_path),
+        "early_stop": EarlyStop("loss", 3, mode="max", min_delta=1e9),
+    }
+    trainer = Trainer(model, **options)
+    trainer.train(DATA, epochs=2)
+    trainer = Trainer(model, **options)
+    trainer.resume()
+    trainer.train(DATA, epochs=9)
+    assert model.global_step == 4 * PER_EPOCH
+    assert trainer.stopped_early
+
+
+def test_nothing_to_resume(model: CompiledStep, tmp_path: Path) -> None:
+    before = snapshot(model)
+    assert Trainer(model, checkpoints=Checkpoints(tmp_path)).resume() is None
+    assert snapshot(model) == before
+    with pytest.raises(runtime.InputError, match=r"the Trainer was given no checkpoints"):
+        Trainer(model).resume()
+
+
+def test_a_checkpoint_that_no_trainer_wrote(model: CompiledStep, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    trainer = Trainer(model, checkpoints=checkpoints)
+    trainer.train(DATA)
+    model.train_step(**DATA[0])
+    checkpoints.save(model)
+    before = snapshot(model)
+    with pytest.raises(runtime.CheckpointError, match=r"00006.safetensors was not saved by a Tr"):
+        trainer.resume(strict=True)
+    assert snapshot(model) == before
+    with pytest.warns(CheckpointWarning, match=r"00006.safetensors was not saved by a Trainer"):
+        restored = trainer.resume()
+    assert restored is not None
+    assert restored.step == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "cannot be read"),
+        ("[]", "expected an object of format 1"),
+        ('{"format":2}', "expected an object of format 1"),
+        ('{"format":1}', "expected the keys"),
+    ],
+)
+def test_a_place_that_cannot_be_read(
+    model: CompiledStep, tmp_path: Path, text: str, match: str
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(model, metadata={"trainer": text})
+    with pytest.raises(runtime.CheckpointError, match=match):
+        Trainer(model, checkpoints=checkpoints).resume(strict=True)
+
+
+def test_a_place_of_another_state(model: CompiledStep, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    Trainer(model, checkpoints=checkpoints).train(DATA)
+    path = checkpoints.latest()
+    assert path is not None
+    texts = model.restore(path)
+    model.train_step(**DATA[0])
+    checkpoints.save(model, metadata=texts)
+    with pytest.raises(runtime.CheckpointError, match=r"its place in the run is of .*step=5"):
+        Trainer(model, checkpoints=checkpoints).resume(strict=True)
+
+
+def test_the_state_was_changed_after_resume(model: CompiledStep, tmp_path: Path) -> None:
+    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path))
+    trainer.train(DATA)
+    trainer.resume()
+    model.train_step(**DATA[0])
+    with pytest.raises(runtime.InputError, match=r"the state was changed since resume"):
+        trainer.train(DATA, epochs=2)
+    trainer.resume()
+    trainer.train(DATA, epochs=2)
+    assert model.global_step == 10
+
+
+def test_a_folder_ahead_of_the_state(model: CompiledStep, tmp_path: Path) -> None:
+    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path))
+    trainer.train(DATA)
+    model.initialize()
+    before = snapshot(model)
+    with pytest.raises(runtime.CheckpointWriteError, match=r"ahead of step 0"):
+        trainer.train(DATA)
+    assert snapshot(model) == before
+
+
+def test_fewer_batches_than_were_used(model: CompiledStep, tmp_path: Path) -> None:
+    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path))
+    trainer.train(DATA, steps=4)
+    trainer.resume()
+    text = r"batches: epoch 1 has 3 batches; the run had used 4 of it when it was saved"
+    with pytest.raises(runtime.BatchError, match=text):
+        trainer.train(DATA[:3])
+
+
+# What is no batch.
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments", "text"),
+    [
+        ([], {}, r"batches: epoch 1 has none; what can be gone through only once"),
+        (iter(DATA), {"epochs": 2}, r"a list_iterator can be gone through only once"),
+        (islice(cycle(DATA), 3), {"steps": 4}, r"batches: epoch 2 has none"),
+        (3, {}, r"expected an iterable of mappings .* got int"),
+        (None, {}, r"expected an iterable of mappings .* got NoneType"),
+        (DATA[0], {}, r"expected an iterable of mappings .* got dict"),
+        ("ab", {}, r"expected an iterable of mappings .* got str"),
+        (lambda epoch: None, {}, r"expected an iterable of mappings .* got NoneType"),
+        ([DATA[0], (1, 2)], {}, r"epoch 1, batch 2: expected a mapping .* got tuple"),
+        ([{1: 2}], {}, r"epoch 1, batch 1: expected a mapping .* a dict with the keys \[1\]"),
+        (DATA, {"validation": []}, r"validation: epoch 1 has no batches"),
+        (DATA, {"validation": iter(DATA), "epochs": 2}, r"validation: a list_iterator can be"),
+        (DATA, {"validation": [1]}, r"validation: epoch 1, batch 1: expected a mapping"),
+    ],
+)
+def test_no_batches(model: CompiledStep, given: Any, arguments: Any, text: str) -> None:
+    with pytest.raises(runtime.BatchError, match=text):
+        Trainer(model).train(given, **arguments)
+
+
+def test_a_wrong_batch_says_where(model: CompiledStep) -> None:
+    wrong = {"x": DATA[0]["x"]}
+    with pytest.raises(runtime.InputError, match="missing: 'y'") as caught:
+        Trainer(model).train([DATA[0], wrong])
+    assert caught.value.__notes__ == ["in batch 2 of epoch 1"]
+    assert model.global_step == 1
+
+
+def test_without_state() -> None:
+    with training.artifact(1).load() as empty, pytest.raises(runtime.NotInitializedError):
+        Trainer(empty).train(DATA)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"log_every": 0}, r"log_every: expected an integer from 1 on, got 0"),
+        ({"log_every": True}, r"log_every: expected an integer from 1 on, got True"),
+        ({"save_every": 5}, r"save_every needs checkpoints="),
+        ({"save_every": 1.5}, r"save_every: expected an integer from 1 on, got 1.5"),
+    ],
+)
+def test_trainer_arguments(model: CompiledStep, arguments: Any, text: str) -> None:
+    with pytest.raises(runtime.InputError, match=text):
+        Trainer(model, **arguments)
+
+
+@pytest.mark.parametrize("arguments", [{"epochs": 0}, {"steps": -1}, {"epochs": 2.0}])
+def test_train_arguments(model: CompiledStep, arguments: Any) -> None:
+    with pytest.raises(runtime.InputError, match=r"expected an integer from 1 on"):
+        Trainer(model).train(DATA, **arguments)
+
+
+def test_an_optimizer_alone(step: CompiledStep) -> None:
+    with pytest.raises(runtime.InputError, match=r"updates from gradients; compile the model's"):
+        Trainer(step)
+    assert handmade.snapshot(step)
