@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import pytest
 from stepforge import runtime
 from stepforge.runtime import (
     Checkpoints,
-    CheckpointWarning,
     EarlyStop,
     EpochEnd,
     Event,
@@ -26,7 +24,7 @@ from stepforge.runtime import (
 )
 from stepforge.runtime.step import CompiledStep
 from support import handmade, training
-from support.training import Batch, batches, snapshot
+from support.training import Batch, Events, batches, snapshot
 
 pytestmark = pytest.mark.compiler
 
@@ -45,25 +43,6 @@ def model() -> Iterator[CompiledStep]:
 def accumulating() -> Iterator[CompiledStep]:
     with training.load(3) as step:
         yield step
-
-
-def shuffled(epoch: int) -> list[Batch]:
-    order = np.random.default_rng(epoch).permutation(PER_EPOCH)
-    return [DATA[i] for i in order]
-
-
-class Events:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.all: list[Event] = []
-
-    def __call__(self, trainer: Trainer, event: Event) -> None:
-        assert isinstance(trainer, Trainer)
-        self.all.append(event)
-
-    def of(self, kind: type) -> list[Any]:
-        return [event for event in self.all if isinstance(event, kind)]
 
 
 # The loop.
@@ -319,251 +298,6 @@ def test_a_metric_that_is_not_there(model: CompiledStep) -> None:
 def test_early_stop_arguments(arguments: Any) -> None:
     with pytest.raises(runtime.InputError, match="EarlyStop: expected"):
         EarlyStop("loss", **arguments)
-
-
-# Saving and going on.
-
-
-def test_saves_at_the_end_of_each_epoch(model: CompiledStep, tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    events = Events()
-    Trainer(model, checkpoints=checkpoints, callbacks=[events]).train(DATA, epochs=2)
-    assert [event.step for event in events.of(Saved)] == [5, 10]
-
-
-def test_saves_by_the_global_step(model: CompiledStep, tmp_path: Path) -> None:
-    events = Events()
-    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path), save_every=4, callbacks=[events])
-    trainer.train(DATA)
-    trainer.train(DATA)
-    assert [event.step for event in events.of(Saved)] == [4, 5, 8, 10]
-
-
-def interrupt_at(batch: int, of: Callable[[int], list[Batch]]) -> Callable[[int], Iterator[Batch]]:
-    """Ctrl-C before the batch of that number, counted from 1 over the epochs."""
-
-    def made(epoch: int) -> Iterator[Batch]:
-        for number, item in enumerate(of(epoch), 1 + (epoch - 1) * PER_EPOCH):
-            if number == batch:
-                signal.raise_signal(signal.SIGINT)
-            yield item
-
-    return made
-
-
-@pytest.mark.parametrize("accumulate", [1, 3])
-@pytest.mark.parametrize("batch", [1, 2, 5, 6, 8, 15])
-def test_interrupted_and_resumed(tmp_path: Path, accumulate: int, batch: int) -> None:
-    """In the middle of an epoch and of an accumulation; state, rows and early stop agree."""
-    options: Any = {"log_every": 2, "early_stop": EarlyStop("loss", 9)}
-    arguments: Any = {"epochs": 3, "validation": HELD_OUT}
-    with training.load(accumulate) as step:
-        whole = Trainer(step, **options).train(shuffled, **arguments)
-        want = snapshot(step)
-    checkpoints = Checkpoints(tmp_path)
-    with training.load(accumulate) as step:
-        trainer = Trainer(step, checkpoints=checkpoints, save_every=100, **options)
-        with pytest.raises(KeyboardInterrupt):
-            trainer.train(interrupt_at(batch, shuffled), **arguments)
-        assert step.global_step == (batch - 1) // accumulate
-    with training.load(accumulate) as step:
-        trainer = Trainer(step, checkpoints=checkpoints, **options)
-        restored = trainer.resume()
-        assert restored is not None
-        assert restored.step == (batch - 1) // accumulate
-        rest = trainer.train(shuffled, **arguments)
-        assert snapshot(step) == want
-    done = (batch - 1) // accumulate
-    assert [row for row in rest if row.step > done] == [row for row in whole if row.step > done]
-
-
-def test_killed_after_a_checkpoint_and_resumed(tmp_path: Path) -> None:
-    with training.load(3) as step:
-        whole = Trainer(step).train(shuffled, epochs=4)
-        want = snapshot(step)
-
-    def fail(trainer: Trainer, event: Event) -> None:
-        if isinstance(event, StepEnd) and event.step == 5:
-            raise SystemExit
-
-    with training.load(3) as step:
-        trainer = Trainer(step, checkpoints=Checkpoints(tmp_path), save_every=2, callbacks=[fail])
-        with pytest.raises(SystemExit):
-            trainer.train(shuffled, epochs=4)
-    with training.load(3) as step:
-        trainer = Trainer(step, checkpoints=Checkpoints(tmp_path), save_every=2)
-        restored = trainer.resume()
-        assert restored is not None
-        assert restored.step == 4
-        rest = trainer.train(shuffled, epochs=4)
-        assert snapshot(step) == want
-    assert list(rest) == [row for row in whole if row.step > 4]
-
-
-def test_a_callback_that_interrupts(model: CompiledStep, tmp_path: Path) -> None:
-    def interrupt(trainer: Trainer, event: Event) -> None:
-        if event.step == 3:
-            raise KeyboardInterrupt
-
-    trainer = Trainer(model, callbacks=[interrupt], checkpoints=Checkpoints(tmp_path))
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train(DATA)
-    after = snapshot(model)
-    model.initialize()
-    trainer.resume()
-    assert snapshot(model) == after
-    history = Trainer(model).train(DATA[3:])
-    assert [row.step for row in history] == [4, 5]
-
-
-def test_an_interrupt_after_the_device_is_done(tmp_path: Path) -> None:
-    """The batch was used, though train_step raised: a tracer runs after the step."""
-    bad = {"x": np.full((8, 4), np.nan, np.float32), "y": DATA[0]["y"]}
-
-    def interrupt(_: runtime.NanReport) -> None:
-        raise KeyboardInterrupt
-
-    with training.load(3) as step:
-        step.variables[training.ACCUMULATE_STEPS] = 1
-        logger = NanLogger(interrupt)
-        logger.attach(step)
-        trainer = Trainer(step, checkpoints=Checkpoints(tmp_path))
-        with pytest.raises(KeyboardInterrupt):
-            trainer.train([DATA[0], bad, DATA[2]])
-        assert step.global_step == 2
-        logger.detach()
-        trainer.resume()
-        history = trainer.train([DATA[0], bad, DATA[2]])
-    assert [row.step for row in history] == [3]
-
-
-def test_an_interrupt_without_checkpoints(model: CompiledStep) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        Trainer(model).train(interrupt_at(4, shuffled))
-    assert model.global_step == 3
-    model.train_step(**DATA[0])
-
-
-def test_an_interrupt_that_cannot_be_saved(model: CompiledStep, tmp_path: Path) -> None:
-    def block(trainer: Trainer, event: Event) -> None:
-        (tmp_path / "runs").write_text("")
-        raise KeyboardInterrupt
-
-    checkpoints = Checkpoints(tmp_path / "runs")
-    with pytest.raises(KeyboardInterrupt) as caught:
-        Trainer(model, checkpoints=checkpoints, callbacks=[block]).train(DATA)
-    assert caught.value.__notes__[0].startswith("no checkpoint was saved: cannot list")
-
-
-def test_a_run_that_is_done_stays_done(model: CompiledStep, tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    Trainer(model, checkpoints=checkpoints).train(DATA, epochs=2)
-    before, names = snapshot(model), checkpoints.names()
-    trainer = Trainer(model, checkpoints=checkpoints)
-    trainer.resume()
-    assert len(trainer.train(DATA, epochs=2)) == 0
-    assert (snapshot(model), checkpoints.names()) == (before, names)
-    trainer.resume()
-    assert len(trainer.train(DATA, epochs=3)) == PER_EPOCH
-
-
-def test_early_stop_goes_on_waiting(model: CompiledStep, tmp_path: Path) -> None:
-    options: Any = {
-        "checkpoints": Checkpoints(tmp_path),
-        "early_stop": EarlyStop("loss", 3, mode="max", min_delta=1e9),
-    }
-    trainer = Trainer(model, **options)
-    trainer.train(DATA, epochs=2)
-    trainer = Trainer(model, **options)
-    trainer.resume()
-    trainer.train(DATA, epochs=9)
-    assert model.global_step == 4 * PER_EPOCH
-    assert trainer.stopped_early
-
-
-def test_nothing_to_resume(model: CompiledStep, tmp_path: Path) -> None:
-    before = snapshot(model)
-    assert Trainer(model, checkpoints=Checkpoints(tmp_path)).resume() is None
-    assert snapshot(model) == before
-    with pytest.raises(runtime.InputError, match=r"the Trainer was given no checkpoints"):
-        Trainer(model).resume()
-
-
-def test_a_checkpoint_that_no_trainer_wrote(model: CompiledStep, tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    trainer = Trainer(model, checkpoints=checkpoints)
-    trainer.train(DATA)
-    model.train_step(**DATA[0])
-    checkpoints.save(model)
-    before = snapshot(model)
-    with pytest.raises(runtime.CheckpointError, match=r"00006.safetensors was not saved by a Tr"):
-        trainer.resume(strict=True)
-    assert snapshot(model) == before
-    with pytest.warns(CheckpointWarning, match=r"00006.safetensors was not saved by a Trainer"):
-        restored = trainer.resume()
-    assert restored is not None
-    assert restored.step == 5
-
-
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("", "cannot be read"),
-        ("[]", "expected an object of format 1"),
-        ('{"format":2}', "expected an object of format 1"),
-        ('{"format":1}', "expected the keys"),
-    ],
-)
-def test_a_place_that_cannot_be_read(
-    model: CompiledStep, tmp_path: Path, text: str, match: str
-) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(model, metadata={"trainer": text})
-    with pytest.raises(runtime.CheckpointError, match=match):
-        Trainer(model, checkpoints=checkpoints).resume(strict=True)
-
-
-def test_a_place_of_another_state(model: CompiledStep, tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    Trainer(model, checkpoints=checkpoints).train(DATA)
-    path = checkpoints.latest()
-    assert path is not None
-    texts = model.restore(path)
-    model.train_step(**DATA[0])
-    checkpoints.save(model, metadata=texts)
-    with pytest.raises(runtime.CheckpointError, match=r"its place in the run is of .*step=5"):
-        Trainer(model, checkpoints=checkpoints).resume(strict=True)
-
-
-def test_the_state_was_changed_after_resume(model: CompiledStep, tmp_path: Path) -> None:
-    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path))
-    trainer.train(DATA)
-    trainer.resume()
-    model.train_step(**DATA[0])
-    with pytest.raises(runtime.InputError, match=r"the state was changed since resume"):
-        trainer.train(DATA, epochs=2)
-    trainer.resume()
-    trainer.train(DATA, epochs=2)
-    assert model.global_step == 10
-
-
-def test_a_folder_ahead_of_the_state(model: CompiledStep, tmp_path: Path) -> None:
-    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path))
-    trainer.train(DATA)
-    model.initialize()
-    before = snapshot(model)
-    with pytest.raises(runtime.CheckpointWriteError, match=r"ahead of step 0"):
-        trainer.train(DATA)
-    assert snapshot(model) == before
-
-
-def test_fewer_batches_than_were_used(model: CompiledStep, tmp_path: Path) -> None:
-    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path))
-    trainer.train(DATA, steps=4)
-    trainer.resume()
-    text = r"batches: epoch 1 has 3 batches; the run had used 4 of it when it was saved"
-    with pytest.raises(runtime.BatchError, match=text):
-        trainer.train(DATA[:3])
 
 
 # What is no batch.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stepforge.frontend import Adam, Context, TrainOutputs, compile_train_step, initializers, ops
 from stepforge.frontend.build.artifact import Artifact
 from stepforge.frontend.graph import Node
+from stepforge.runtime import Event, Trainer
 from stepforge.runtime.step import CompiledStep
 
 Batch = dict[str, NDArray[np.float32]]
@@ -71,3 +72,17 @@ def batches(count: int, seed: int = 0) -> list[Batch]:
 def snapshot(step: CompiledStep) -> dict[str, Any]:
     """Everything, comparable bit for bit."""
     return {path: step.variables[path].tobytes() for path in step.variables}
+
+
+class Events:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.all: list[Event] = []
+
+    def __call__(self, trainer: Trainer, event: Event) -> None:
+        assert isinstance(trainer, Trainer)
+        self.all.append(event)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.all if isinstance(event, kind)]
