@@ -33,7 +33,7 @@ MANIFEST_ENTRY = "stepforge.json"
 GRAPH_ENTRY = "graph.json"
 SIGNATURE_ENTRY = "stepforge.sig"
 MAX_FILE = 2**31
-MAX_ENTRIES = 64
+MAX_ENTRIES = 4096
 MAX_MANIFEST = 16 * 2**20
 MAX_GRAPH = 64 * 2**20
 

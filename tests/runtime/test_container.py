@@ -237,6 +237,21 @@ def test_changed_directory_with_a_fitting_digest_never_escapes(data: bytes) -> N
             continue
 
 
+def test_as_many_entries_as_a_large_model_has_kernels(
+    vmfb: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO(vmfb)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        for kernel in range(1000):
+            archive.writestr(f"kernel_{kernel}.spv", b"code")
+    made = handmade.sgd(SMALL)
+    many = pack_artifact(buffer.getvalue(), made.manifest, made.graph_json)
+    assert read_artifact(many).manifest == made.manifest
+    monkeypatch.setattr(container, "MAX_ENTRIES", 1000)
+    with pytest.raises(ArtifactFormatError, match="at most 1000 ZIP entries, got 100"):
+        read_artifact(many)
+
+
 def test_signature_name_is_reserved(vmfb: bytes, data: bytes) -> None:
     buffer = io.BytesIO(vmfb)
     with zipfile.ZipFile(buffer, "a") as archive:
