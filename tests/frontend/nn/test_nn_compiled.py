@@ -24,18 +24,12 @@ from stepforge.frontend import (
 from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.program import Program
 from stepforge.frontend.reference import ReferenceStep
-from stepforge.runtime import ArtifactFormatError
 
 pytestmark = pytest.mark.compiler
 
-TOO_MANY_KERNELS = pytest.mark.xfail(
-    reason="an artifact has at most 64 entries, and a Vulkan module one for each kernel",
-    raises=ArtifactFormatError,
-    strict=True,
-)
 TARGETS = [
     "cpu",
-    pytest.param("vulkan", marks=[pytest.mark.vulkan, TOO_MANY_KERNELS]),
+    pytest.param("vulkan", marks=pytest.mark.vulkan),
     "vmvx",
 ]
 BATCH, TIME, WIDTH, CLASSES = 4, 6, 8, 5
