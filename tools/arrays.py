@@ -38,8 +38,10 @@ def read_arrays(path: Path) -> Arrays:
 
 def _read_npz(path: Path) -> Arrays:
     try:
-        # Without pickles: an array of objects is refused.
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: NumPy leaves a damaged file open that it opened itself.
+        with path.open("rb") as file:
+            # Without pickles: an array of objects is refused.
+            archive: Any = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise CorruptInputError(f"{path} is one bare array; expected an .npz of several")
             return {name: archive[name] for name in archive.files}

@@ -168,6 +168,13 @@ def test_json_must_be_a_mapping(tmp_path: Path) -> None:
         read_parameters(tmp_path / "p.json")
 
 
+def test_a_bare_array_is_corrupt_input(tmp_path: Path) -> None:
+    with (tmp_path / "m.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(CorruptInputError, match="is one bare array"):
+        read_arrays(tmp_path / "m.npz")
+
+
 @pytest.mark.parametrize("read", [read_parameters, read_arrays])
 def test_a_damaged_compressed_npz_is_corrupt_input(read: Any, tmp_path: Path) -> None:
     path = tmp_path / "m.npz"
