@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.stamps
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: $(STAMP)/demo ## Compile AdamW for a digit classifier and train it on real digits
+demo: $(STAMP)/demo ## Train on real digits: with a compiled AdamW, then a whole step compiled
 	@$(BIN)/python examples/demo.py
 
 test: $(STAMP)/test $(STAMP)/devices lint ## Install what the tests need, lint, and run them

@@ -1,8 +1,11 @@
-"""What `make demo` runs: compile AdamW for a digit classifier, train it, compare the backends.
+"""What `make demo` runs: an optimizer in one artifact, then a whole training step in one.
 
-Compiling uses the command line, as a user would. Training is `digits_embedded.py`, which imports
-only the runtime and NumPy. Then the gradients of that run go once more through each artifact, and
-through the graph inside one, evaluated in float64 by NumPy.
+Compiling uses the command line, as a user would; what trains imports only the runtime and NumPy.
+
+First AdamW for a softmax regression that computes its own gradients, `digits_embedded.py`. The
+gradients of that run go once more through each artifact, and through the graph inside one,
+evaluated in float64 by NumPy. Then a convolutional network, with loss, gradients and AdamW in one
+artifact: `digits_cnn.py`, trained by `digits_train.py`.
 """
 
 from __future__ import annotations
@@ -90,6 +93,17 @@ def largest_difference(found: Mapping[str, Arrays]) -> tuple[float, str]:
     )
 
 
+def train_whole_step() -> None:
+    """Compile a model with its loss, and train it with a bar that shows how far it is."""
+    command = str(Path(sys.executable).with_name("compile-optimizer"))
+    inputs = ["--input", "image=64x8x8x1xf32", "--input", "label=64xi32"]
+    settings = ["--set", "learning_rate=0.003", "--set", "cosine_schedule_cycles=1"]
+    model = ["--model", "examples/digits_cnn.py:loss", *inputs]
+    run(command, "adamw", *model, *settings, "--force", "-o", "out/demo/cnn.vmfb")
+    options = ["--shift", "1", "--accuracy", "0.985", "--save", "out/demo/cnn.safetensors"]
+    run(sys.executable, "examples/digits_train.py", "out/demo/cnn.vmfb", *options)
+
+
 def main() -> int:
     vulkan = runtime.probe("vulkan")
     targets = ["cpu", "vulkan"] if vulkan.available else ["cpu"]
@@ -110,6 +124,7 @@ def main() -> int:
         f"\nlargest difference of a weight after {len(recorded[1])} steps: {difference:.3g}, "
         f"between {between}"
     )
+    train_whole_step()
     return 0
 
 
