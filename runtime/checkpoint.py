@@ -36,14 +36,15 @@ class Origin:
 
     manifest: Manifest
     sha256: str
-    hyperparameters: Mapping[str, float | int | bool | str]
 
     def metadata(self) -> dict[str, str]:
+        groups = self.manifest.groups
+        baked = {item.name: item.value for group in groups for item in group.hyperparameters}
         return {
             "stepforge.artifact_sha256": self.sha256,
             "stepforge.format": FORMAT,
             "stepforge.formula": self.manifest.formula,
-            "stepforge.hyperparameters": json.dumps(dict(self.hyperparameters), sort_keys=True),
+            "stepforge.hyperparameters": json.dumps(baked, sort_keys=True),
             "stepforge.version": self.manifest.package_version,
         }
 

@@ -103,9 +103,11 @@ class EntryPoint:
                 return
         self._load_checked(given)
 
-    def load_inputs(self, given: Mapping[str, Any]) -> None:
-        """Copy a batch in. All of it is checked before any is copied. Raises InputError."""
-        name = self.function.name
+    def load_inputs(self, given: Mapping[str, Any], name: str) -> None:
+        """Copy a batch in. All of it is checked before any is copied. Raises InputError.
+
+        name: what the caller called.
+        """
         missing = [key for key in self._inputs if key not in given]
         extra = [key for key in given if key not in self._inputs]
         if missing or extra:
@@ -180,6 +182,13 @@ class EntryPoint:
             for name, index in self._outputs.items()
             if name.startswith(prefix)
         }
+
+
+def default_entry(entries: Mapping[str, EntryPoint]) -> EntryPoint | None:
+    """The only entry point, or the one named `step`; else the caller has to say."""
+    if len(entries) == 1:
+        return next(iter(entries.values()))
+    return entries.get("step")
 
 
 def _given(function: Function, role: str, inputs: Inputs) -> dict[str, Array]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from stepforge.runtime.errors import InputError
+
 if TYPE_CHECKING:
     from stepforge.runtime.step import CompiledStep
 
@@ -48,7 +50,8 @@ class NanLogger:
         optimizer.step(gradients)
         logger.reports          # (NanReport(variable="/encoder/w", step=1, count=3),)
 
-    A handler may raise: the step has been taken by then, and the exception reaches its caller.
+    A handler may raise: the step has been taken by then, and the exception reaches its caller. So
+    it ends a `Trainer`'s run; attach the logger to the step before.
     """
 
     def __init__(
@@ -87,6 +90,20 @@ class NanLogger:
         """The `Tracer` protocol, for callers that know no step number (reported as step 0)."""
         if count:
             self.report(NanReport("/".join(scopes), 0, count))
+
+
+def check_tracer(tracer: object, *, counted: bool) -> None:
+    """Raise InputError for what cannot be told, or would never be: `counted` is the artifact's."""
+    if not callable(getattr(tracer, "trace", None)):
+        raise InputError(
+            f"attach_tracer: expected an object with a method trace(count, *scopes), as "
+            f"NanLogger() is one, got {tracer!r}"
+        )
+    if not counted:
+        raise InputError(
+            "the artifact does not count non-finite values; compile it with nanlogger=True "
+            "(--set nanlogger=true)"
+        )
 
 
 def tell(tracers: Iterable[Tracer], found: Iterable[NanReport]) -> None:

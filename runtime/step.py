@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from threading import RLock
 from types import TracebackType
 from typing import Any, NoReturn
 
 from stepforge.runtime.arrays import Array
-from stepforge.runtime.bounds import bounds_of
 from stepforge.runtime.checkpoint import Contents, Origin, Snapshot, read_checkpoint
-from stepforge.runtime.entry import EntryPoint, shared_inputs
-from stepforge.runtime.errors import (
-    BusyError,
-    ClosedError,
-    DeviceMemoryError,
-    ForkedProcessError,
-    HostMemoryError,
-    InputError,
-    NotInitializedError,
-    StateLostError,
-    StepforgeRuntimeError,
-    UnknownNameError,
-)
-from stepforge.runtime.executor import Module, Timeline
+from stepforge.runtime.entry import EntryPoint, default_entry
+from stepforge.runtime.errors import HostMemoryError
+from stepforge.runtime.executor import Module
 from stepforge.runtime.hyperparameters import Hyperparameters
 from stepforge.runtime.manifest import Manifest, Scalar
 from stepforge.runtime.mappings import Gradients, Values, by_path, find_path, plain
-from stepforge.runtime.names import listed, nearest
-from stepforge.runtime.nan_logger import NONFINITE, NanReport, Tracer, tell
-from stepforge.runtime.state import State
+from stepforge.runtime.nan_logger import NONFINITE, NanReport, Tracer, check_tracer, tell
+from stepforge.runtime.refusals import refuse_call, refuse_step
+from stepforge.runtime.session import Session
 
 GLOBAL_STEP = "/global_step"
 LEARNING_RATE = "learning_rate"
@@ -51,34 +38,17 @@ class CompiledStep:
     def __init__(self, manifest: Manifest, module: Module, sha256: str = "") -> None:
         self._manifest = manifest
         self._sha256 = sha256
-        # Its own thread may come again: a mapping or array that it was given may read the step.
-        self._lock = RLock()
-        self._pid = os.getpid()
-        self._module = module
-        # A device with threads of its own does not survive a fork.
-        self._threaded = module.device.driver != "local-sync"
-        self._state = State(manifest.variables, module.memory, bounds_of(manifest.groups))
-        functions = tuple(f for f in manifest.functions if f.name != "self_test")
-        inputs = shared_inputs(functions, module.memory)
-        self._entries = {f.name: EntryPoint(f, module, self._state, inputs) for f in functions}
-        self._default = _default(self._entries)
+        self._session = session = Session(manifest, module)
+        self._entries = session.entries
+        self._default = default_entry(session.entries)
         self._tracers: tuple[Tracer, ...] = ()
-        self._closed = False
-        self._busy = BusyError(
-            "this thread is in the middle of a step, and a signal handler used it; set a flag in "
-            "the handler, and save or stop after the step"
-        )
-        # Why the state cannot be used now; None when it can.
-        self._problem: StepforgeRuntimeError | None = NotInitializedError(
-            "there is no state yet: call initialize(parameters) or restore(path) first"
-        )
         parameters = [v.name for v in manifest.variables if v.role == "parameter"]
-        self._parameters = Values(parameters, self, "parameter", plain=True)
-        self._variables = Values(list(self._state.variables), self, "variable", plain=False)
+        self._parameters = Values(parameters, session, "parameter", plain=True)
+        self._variables = Values(list(session.state.variables), session, "variable", plain=False)
         self._gradients = Gradients(
             {path: a for entry in self._entries.values() for path, a in entry.gradients.items()}
         )
-        self._hyperparameters = Hyperparameters(manifest.groups, self)
+        self._hyperparameters = Hyperparameters(manifest.groups, session)
 
     # What there is.
 
@@ -90,7 +60,7 @@ class CompiledStep:
     @property
     def device(self) -> str:
         """The device's spec, as "local-sync"."""
-        return self._module.device.spec
+        return self._session.device
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -129,7 +99,7 @@ class CompiledStep:
     @property
     def global_step(self) -> int:
         """How many steps were taken since `initialize`."""
-        return int(self.read_variable(find_path(GLOBAL_STEP, self._state.variables, "variable")))
+        return int(self._variables[GLOBAL_STEP])
 
     def view(self, name: str) -> Array:
         """The parameter's own memory, where that is the host's: it changes with every step.
@@ -137,9 +107,9 @@ class CompiledStep:
         Raises HostMemoryError on other devices; read `parameters[name]`, a copy, there.
         """
         path = find_path(name, self._parameter_paths(), "parameter")
-        with self._lock:
-            self._check_usable()
-            array = self._state.tensors[path].array
+        with self._session.lock:
+            self._session.check_usable()
+            array = self._session.state.tensors[path].array
         if array is None:
             raise HostMemoryError(
                 f"view: the memory of device {self.device!r} is not the host's; read "
@@ -154,11 +124,11 @@ class CompiledStep:
         first values. Raises InputError when one is missing or does not fit.
         """
         given = by_path(
-            {} if parameters is None else parameters, self._state.variables, "initialize"
+            {} if parameters is None else parameters, self._session.state.variables, "initialize"
         )
-        with self._lock:
-            self._check_open()
-            self._replace(self._state.initial(given))
+        with self._session.lock:
+            self._session.check_open()
+            self._session.replace(self._session.state.initial(given))
 
     def step(
         self, gradients: Mapping[str, Any] | None = None, *, function: str | None = None
@@ -174,14 +144,13 @@ class CompiledStep:
         if gradients is not None and gradients.__class__ is not dict:
             # Outside the lock: another step's parameters take the lock of that step.
             gradients = plain(gradients)
-        with self._lock:
-            if self._problem is not None or (self._threaded and os.getpid() != self._pid):
-                self._check_usable()
+        with self._session.lock:
+            self._session.check_usable()
             if entry is None or not entry.takes_gradients:
-                self._refuse_function(function)
+                refuse_step(function, self._entries)
             if gradients is not None:
                 entry.load(gradients)
-            self._run(entry)
+            self._session.run(entry)
             tracers = self._tracers
             if not tracers:
                 return
@@ -197,7 +166,7 @@ class CompiledStep:
         them updates. Raises InputError before anything has changed, StateLostError when the device
         fails.
         """
-        return self._call(self._next_training_function(), inputs)
+        return self._call("train_step", inputs)
 
     def evaluate(self, /, **inputs: Any) -> dict[str, Any]:
         """The loss and the metrics of one batch; nothing is changed. As `train_step` otherwise."""
@@ -209,9 +178,9 @@ class CompiledStep:
 
     def snapshot(self) -> Snapshot:
         """A copy of the whole state, on the host; its `write(path)` may be called by any thread."""
-        with self._lock:
-            self._check_usable()
-            return Snapshot(self._state.snapshot(), self._origin())
+        with self._session.lock:
+            self._session.check_usable()
+            return Snapshot(self._session.state.snapshot(), Origin(self._manifest, self._sha256))
 
     def save(
         self, path: str | os.PathLike[str], *, metadata: Mapping[str, str] | None = None
@@ -234,9 +203,9 @@ class CompiledStep:
         contents = read_checkpoint(path, self._manifest)
         if check is not None:
             check(contents)
-        with self._lock:
-            self._check_open()
-            self._replace(contents.values)
+        with self._session.lock:
+            self._session.check_open()
+            self._session.replace(contents.values)
         return contents.metadata
 
     def close(self) -> None:
@@ -246,15 +215,10 @@ class CompiledStep:
         `functions`, names, and hyperparameters that were compiled in. Arrays that the caller still
         holds stay valid.
         """
-        with self._lock:
-            if self._problem is self._busy:
-                self._check_usable()
-            self._closed = True
-            self._problem = ClosedError("this step was closed; load the artifact again")
+        with self._session.lock:
+            told = self._session.close()
             self._default = None
-            self._entries.clear()
-            self._state.tensors.clear()
-            self._gradients.close(str(self._problem))
+            self._gradients.close(told)
             self._tracers = ()
 
     def attach_tracer(self, tracer: Tracer) -> None:
@@ -262,23 +226,14 @@ class CompiledStep:
 
         Raises InputError when they are not counted, or `tracer` has no method `trace`.
         """
-        if not callable(getattr(tracer, "trace", None)):
-            raise InputError(
-                f"attach_tracer: expected an object with a method trace(count, *scopes), as "
-                f"NanLogger() is one, got {tracer!r}"
-            )
-        if not self._manifest.nan_tracing:
-            raise InputError(
-                "the artifact does not count non-finite values; compile it with nanlogger=True "
-                "(--set nanlogger=true)"
-            )
-        with self._lock:
-            self._check_open()
+        check_tracer(tracer, counted=self._manifest.nan_tracing)
+        with self._session.lock:
+            self._session.check_open()
             self._tracers = (*self._tracers, tracer)
 
     def detach_tracer(self, tracer: Tracer) -> None:
         """Stop telling `tracer`; does nothing when it was not attached."""
-        with self._lock:
+        with self._session.lock:
             self._tracers = tuple(t for t in self._tracers if t is not tracer)
 
     def __enter__(self) -> CompiledStep:
@@ -293,7 +248,7 @@ class CompiledStep:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else self.device
+        state = "closed" if self._session.closed else self.device
         return (
             f"CompiledStep({self._manifest.formula!r}, {len(self._parameters)} parameters, {state})"
         )
@@ -304,46 +259,26 @@ class CompiledStep:
             "state and load the artifact where it is needed"
         )
 
-    # Guarded access, for the mappings.
-
-    def read_variable(self, path: str) -> Array:
-        """A copy of a variable, by its exact path."""
-        with self._lock:
-            self._check_usable()
-            return self._state.read(path)
-
-    def write_variable(self, path: str, value: Any) -> None:
-        """Replace one variable, by its exact path. Raises InputError."""
-        with self._lock:
-            self._check_usable()
-            self._write({path: self._state.check(path, value)}, f"writing variable {path!r}")
+    # Host variables, by their exact path.
 
     def read_number(self, path: str) -> Scalar:
-        """A host variable as it will be passed; before `initialize`, its first value."""
-        with self._lock:
-            self._check_open()
-            if isinstance(self._problem, NotInitializedError):
-                value = self._state.variables[path].initializer.value
-                return self._state.numbers[path] if value is None else value
-            return self._state.numbers[path]
+        """The number as it will be passed; before `initialize`, its first value."""
+        return self._session.read_number(path)
 
     def write_number(self, path: str, value: Scalar) -> None:
-        """Set a host variable."""
-        with self._lock:
-            self._check_usable()
-            self._state.numbers[path] = value
+        """Set it, unchecked."""
+        self._session.write_number(path, value)
 
-    # Inside the lock.
-
-    def _call(self, function: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def _call(self, called: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run an entry point of a training artifact."""
-        with self._lock:
-            self._check_usable()
+        with self._session.lock:
+            self._session.check_usable()
+            function = self._training_function() if called == "train_step" else called
             entry = self._entry(function)
             if entry is None or entry.takes_gradients:
-                self._refuse_call(function)
-            entry.load_inputs(inputs)
-            self._run(entry)
+                refuse_call(called, self._entries)
+            entry.load_inputs(inputs, called)
+            self._session.run(entry)
             results = entry.results(NONFINITE)
             tracers = self._tracers
             found = self._nonfinite(entry) if tracers else ()
@@ -351,127 +286,20 @@ class CompiledStep:
         tell(tracers, found)
         return results
 
-    def _next_training_function(self) -> str:
-        numbers = self._state.numbers
+    def _training_function(self) -> str:
+        """What the next batch goes into: that of an update, or another."""
+        numbers = self._session.state.numbers
         if numbers.get(MICRO_STEP, 0) + 1 < numbers.get(ACCUMULATE_STEPS, 1):
             return "accumulate"
         return "train_step"
 
-    def _run(self, entry: EntryPoint) -> None:
-        state, timeline = self._state, self._module.timeline
-        primitives, following = entry.scalars(state.numbers)
-        before = timeline.value
-        try:
-            self._problem = self._busy
-            entry.run(primitives)
-            state.numbers.update(following)
-            self._problem = None
-        except BaseException as error:
-            # The device's failure, or what a signal handler raised, between any two lines above.
-            self._problem = lost = self._lost(error)
-            if timeline.value == before and not isinstance(error, Exception):
-                self._problem = None
-            elif timeline.value != before and timeline.reached():
-                state.numbers.update(following)
-                self._problem = None
-            elif isinstance(error, Exception):
-                raise lost from error
-            raise
-
-    def _lost(self, error: BaseException) -> StateLostError:
-        text = str(error).split(";\n")[0].strip() or type(error).__name__
-        return StateLostError(
-            f"device {self.device!r} failed or was interrupted during a step, which may have "
-            f"changed part of the state: {text}; restore(path) a checkpoint, or initialize() again"
-        )
-
-    def _replace(self, values: Mapping[str, Array]) -> None:
-        """Write values that were checked; the state counts as lost until all are there."""
-        if isinstance(self._problem, StateLostError):
-            # A failed semaphore stays failed, so the timeline starts anew.
-            try:
-                self._module.timeline = Timeline(self._module.device)
-                for entry in self._entries.values():
-                    entry.bind(self._module)
-            except RuntimeError as error:
-                raise self._lost(error) from error
-        self._write(values, "replacing the state")
-
-    def _write(self, values: Mapping[str, Array], what: str) -> None:
-        self._problem = StateLostError(
-            f"{what} broke off half-way; restore(path) a checkpoint, or initialize() again"
-        )
-        try:
-            for path, value in values.items():
-                self._state.write(path, value)
-        except DeviceMemoryError as error:
-            self._problem = StateLostError(
-                f"{what} failed half-way: {error}; then restore(path) or initialize() again"
-            )
-            raise self._problem from error
-        self._problem = None
-
-    def _check_open(self) -> None:
-        if self._closed or self._problem is self._busy:
-            self._check_usable()
-        if self._threaded and os.getpid() != self._pid:
-            raise ForkedProcessError(
-                f"device {self.device!r} was opened by the process that forked this one and does "
-                "not work here; load the artifact after the fork, or start processes by spawn"
-            )
-
-    def _check_usable(self) -> None:
-        if self._problem is not None:
-            # A new exception each time: a raised one collects tracebacks.
-            raise type(self._problem)(*self._problem.args)
-        self._check_open()
-
     def _nonfinite(self, entry: EntryPoint) -> tuple[NanReport, ...]:
-        number = int(self._state.numbers.get(GLOBAL_STEP, 0))
+        number = int(self._session.state.numbers.get(GLOBAL_STEP, 0))
         counts = entry.outputs(NONFINITE)
         return tuple(NanReport(path, number, int(c)) for path, c in counts.items() if c)
 
     def _entry(self, function: object) -> EntryPoint | None:
         return self._entries.get(function) if isinstance(function, str) else None
 
-    def _refuse_call(self, function: str) -> NoReturn:
-        if function in self._entries or "train_step" not in self._entries:
-            raise InputError(
-                f"{function}: the artifact updates from gradients; call step(gradients), or "
-                "compile the model's loss into it (compile_train_step, --model)"
-            )
-        raise InputError(
-            f"{function}: the artifact has only {listed(self._entries)}; return "
-            "TrainOutputs(predictions=...) from the loss function and compile it again"
-        )
-
-    def _refuse_function(self, function: object) -> NoReturn:
-        if "train_step" in self._entries:
-            raise InputError(
-                "step: the artifact computes its own gradients; call train_step(**inputs)"
-            )
-        if function is None:
-            raise InputError(
-                f"the artifact has several entry points; name one: step(gradients, function=...), "
-                f"of {listed(self._entries)}"
-            )
-        hint = nearest(str(function), self._entries)
-        raise UnknownNameError(f"no entry point {function!r}{hint}")
-
     def _parameter_paths(self) -> list[str]:
         return [v.name for v in self._manifest.variables if v.role == "parameter"]
-
-    def _origin(self) -> Origin:
-        baked = {
-            item.name: item.value
-            for group in self._manifest.groups
-            for item in group.hyperparameters
-        }
-        return Origin(self._manifest, self._sha256, baked)
-
-
-def _default(entries: Mapping[str, EntryPoint]) -> EntryPoint | None:
-    """The only entry point, or the one named `step`; else the caller has to say."""
-    if len(entries) == 1:
-        return next(iter(entries.values()))
-    return entries.get("step")

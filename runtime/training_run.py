@@ -211,8 +211,8 @@ def counter_reader(step: CompiledStep) -> Callable[[], Counters]:
     counts_micro = any(v.name == MICRO_STEP for v in step.manifest.variables)
 
     def read() -> Counters:
-        micro = int(step.read_variable(MICRO_STEP)) if counts_micro else 0
-        return Counters(int(step.read_variable(GLOBAL_STEP)), micro)
+        micro = int(step.variables[MICRO_STEP]) if counts_micro else 0
+        return Counters(int(step.variables[GLOBAL_STEP]), micro)
 
     return read
 

@@ -248,7 +248,7 @@ def test_a_refused_micro_batch_is_none(accumulating: CompiledStep) -> None:
     first, second, third = batches(3)
     accumulating.train_step(**first)
     before = snapshot(accumulating)
-    text = "^accumulate: expected the inputs 'x', 'y'; missing: 'y'"
+    text = "^train_step: expected the inputs 'x', 'y'; missing: 'y'"
     with pytest.raises(runtime.InputError, match=text):
         accumulating.train_step(x=X)
     assert snapshot(accumulating) == before
