@@ -43,14 +43,20 @@ def _share(
     """
     theirs = free_axes(other.rank, batch[1], contract[1])
     stacked = range(len(batch[0]))
-    product = ops.dot_general(
-        cotangent, other, contract=(summed, theirs), batch=(stacked, batch[1])
-    )
-    # Its axes, as axes of x: batch, x's own, then the contracted ones as the other has them.
+    # The axes of a product, as axes of x: batch, then x's own, and the contracted ones in the order
+    # in which the other operand has them. The operand that comes first gives its own first.
     partner = dict(zip(contract[1], contract[0], strict=True))
     own = free_axes(x.rank, batch[0], contract[0])
     assert len(own) == len(kept)
-    order = (*batch[0], *own, *(partner[axis] for axis in sorted(contract[1])))
+    summed_axes = tuple(partner[axis] for axis in sorted(contract[1]))
+    if (*batch[0], *summed_axes, *own) == tuple(range(x.rank)):
+        return ops.dot_general(
+            other, cotangent, contract=(theirs, summed), batch=(batch[1], stacked)
+        )
+    product = ops.dot_general(
+        cotangent, other, contract=(summed, theirs), batch=(stacked, batch[1])
+    )
+    order = (*batch[0], *own, *summed_axes)
     places = [order.index(axis) for axis in range(x.rank)]
     return product if places == sorted(places) else ops.transpose(product, places)
 

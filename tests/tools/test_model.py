@@ -53,6 +53,9 @@ def test_a_model_becomes_an_artifact_that_trains(cli, model: Path, tmp_path: Pat
     shown = cli("inspect", made).stdout
     assert "cost of train_step" in shown
     assert "FLOP" in shown
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["x", "8x4xfloat32", "train_step,", "accumulate,", "evaluate,", "predict"] in rows
+    assert ["y", "8x3xfloat32", "train_step,", "accumulate,", "evaluate"] in rows
     assert json.loads(cli("inspect", made, "--json").stdout)["manifest"]["facts"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from stepforge.runtime.container import Artifact, read_artifact
-from stepforge.runtime.manifest import ITEM_SIZES, Group, Manifest, Target, Variable
+from stepforge.runtime.manifest import ITEM_SIZES, Argument, Group, Manifest, Target, Variable
 from stepforge.tools.verb import Verb, file_size, json_option, print_json, table
 
 Row = tuple[str, ...]
@@ -46,6 +46,9 @@ def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[
     ]
     yield table(facts)
     yield table(list(_functions(manifest)), ("function", "arguments", "results"))
+    inputs = list(_inputs(manifest))
+    if inputs:
+        yield table(inputs, ("input", "type", "of"))
     yield table(list(_totals(manifest)), ("variables", "count", "elements", "bytes"))
     for group in manifest.groups:
         yield table(list(_hyperparameters(group)), (_group_title(group), "value", ""))
@@ -68,6 +71,19 @@ def _functions(manifest: Manifest) -> Iterator[Row]:
         outputs = [result.name for result in function.results if result.role == "output"]
         states = len(function.results) - len(outputs)
         yield function.name, counted, ", ".join((f"{states} state", *outputs))
+
+
+def _inputs(manifest: Manifest) -> Iterator[Row]:
+    """What a training artifact is given, and which functions take it."""
+    takers: dict[str, list[str]] = {}
+    types: dict[str, str] = {}
+    for function in manifest.functions:
+        for argument in function.arguments:
+            if argument.role == "input":
+                takers.setdefault(argument.name, []).append(function.name)
+                types[argument.name] = _shaped(argument)
+    for name, functions in takers.items():
+        yield name, types[name], ", ".join(functions)
 
 
 def _totals(manifest: Manifest) -> Iterator[Row]:
@@ -95,5 +111,5 @@ def _hyperparameters(group: Group) -> Iterator[Row]:
         yield item.name, str(item.value), kind
 
 
-def _shaped(variable: Variable) -> str:
-    return "x".join((*map(str, variable.shape), variable.dtype))
+def _shaped(tensor: Variable | Argument) -> str:
+    return "x".join((*map(str, tensor.shape), tensor.dtype))
