@@ -59,8 +59,11 @@ class Initializer:
     arguments: tuple[float, ...] = ()
     """(low, high) of `uniform`, (mean, stddev) of `normal`."""
 
-    def sample(self, path: str, dtype: DType, shape: tuple[int, ...]) -> Array:
-        """The first value of the variable at `path`. Raises ContextError when it is `required`."""
+    def sample(self, path: str, dtype: DType, shape: tuple[int, ...], seed: int = 0) -> Array:
+        """The first value of the variable at `path`. Raises ContextError when it is `required`.
+
+        seed: added to the initializer's own, modulo 2^64.
+        """
         if self.kind == "required":
             raise ContextError(
                 f"the variable {path!r} has no first value of its own",
@@ -70,7 +73,7 @@ class Initializer:
             fill = self.value if self.kind == "constant" else _FILLS[self.kind]
             return convert(np.full(shape, fill), dtype)
         draw = _DRAWS[self.kind]
-        key = threefry_key(self.seed or 0, path)
+        key = threefry_key(((self.seed or 0) + seed + 2**63) % 2**64 - 2**63, path)
         flat = draw(key, math.prod(shape), shape, self.arguments)
         return convert(flat.reshape(shape), dtype)
 

@@ -30,14 +30,19 @@ class ReferenceStep:
         self.variables: dict[str, Any] = {}
         """By path: arrays, and Python numbers of host variables, kept exactly."""
 
-    def initialize(self, parameters: Mapping[str, ArrayLike] | None = None) -> None:
-        """Sets all variables: parameters (by name or path) as given, others as they begin."""
+    def initialize(
+        self, parameters: Mapping[str, ArrayLike] | None = None, *, seed: int = 0
+    ) -> None:
+        """Sets all variables: parameters (by name or path) as given, others as they begin.
+
+        seed: added to those of the initializers.
+        """
         given = {_path(name): value for name, value in (parameters or {}).items()}
         unknown = sorted(given.keys() - self._specs.keys())
         if unknown:
             raise EvaluateError("no such variables", expected=list(self._specs), got=unknown)
         for path, spec in self._specs.items():
-            value = given[path] if path in given else self._first_value(spec)
+            value = given[path] if path in given else self._first_value(spec, seed)
             self.variables[path] = self._stored(spec, value)
 
     def step(
@@ -65,10 +70,10 @@ class ReferenceStep:
                 self.variables[spec.name] = value.item() if spec.storage == "host" else value
         return outputs
 
-    def _first_value(self, spec: VariableSpec) -> Any:
+    def _first_value(self, spec: VariableSpec, seed: int) -> Any:
         if spec.storage == "host" and spec.initializer.value is not None:
             return spec.initializer.value  # exactly, where a sample would round it to the dtype
-        return spec.initializer.sample(spec.name, spec.dtype, spec.shape)
+        return spec.initializer.sample(spec.name, spec.dtype, spec.shape, seed)
 
     def _stored(self, spec: VariableSpec, value: ArrayLike) -> Any:
         if spec.storage == "host":

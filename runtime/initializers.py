@@ -32,15 +32,18 @@ _PIECE = 2**20
 _FILLS: Mapping[str, float] = {"zeros": 0.0, "ones": 1.0}
 
 
-def first_value(variable: Variable) -> Array:
-    """The value that the variable's initializer gives; `required` has none (AssertionError)."""
+def first_value(variable: Variable, seed: int = 0) -> Array:
+    """The value that the variable's initializer gives; `required` has none (AssertionError).
+
+    seed: added to the initializer's own, modulo 2^64.
+    """
     item = variable.initializer
     assert item.kind != "required", variable.name
     dtype = numpy_dtype(variable.dtype)
     if item.kind == "constant" or item.kind in _FILLS:
         fill = item.value if item.kind == "constant" else _FILLS[item.kind]
         return _rounded(np.full(variable.shape, fill), dtype)
-    key = _key(item.seed or 0, variable.name)
+    key = _key(_wrapped((item.seed or 0) + seed), variable.name)
     draw = _drawing(item, variable.shape)
     count = math.prod(variable.shape)
     values = np.empty(count, dtype)
@@ -89,6 +92,11 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
         return size, size
     positions = math.prod(shape[:-2])
     return max(1, shape[-2] * positions), max(1, shape[-1] * positions)
+
+
+def _wrapped(number: int) -> int:
+    """A number modulo 2^64, in two's complement."""
+    return (number + 2**63) % 2**64 - 2**63
 
 
 def _key(seed: int, path: str) -> tuple[int, int]:

@@ -85,10 +85,11 @@ class State:
             for path, variable in self.variables.items()
         }
 
-    def initial(self, given: Mapping[str, Any]) -> dict[str, Array]:
+    def initial(self, given: Mapping[str, Any], seed: int = 0) -> dict[str, Array]:
         """First values of all variables: the given ones, else the initializers'.
 
-        `given` is by path. Raises InputError when one is missing or does not fit; changes nothing.
+        `given` is by path; `seed` is added to those of the initializers. Raises InputError when
+        one is missing or does not fit; changes nothing.
         """
         missing = [
             v.name[1:]
@@ -106,15 +107,15 @@ class State:
         return {
             path: self.check(path, given[path])
             if path in given
-            else self._within(path, self._first(variable))
+            else self._within(path, self._first(variable, seed))
             for path, variable in self.variables.items()
         }
 
-    def _first(self, variable: Variable) -> Array:
+    def _first(self, variable: Variable, seed: int) -> Array:
         if variable.storage == "device":
-            return first_value(variable)
+            return first_value(variable, seed)
         value = variable.initializer.value
         if value is None:
-            return first_value(variable).astype(host_dtype(variable))
+            return first_value(variable, seed).astype(host_dtype(variable))
         # Not through the declared dtype: 0.999 stays the float64 it was compiled with.
         return np.asarray(value, host_dtype(variable))

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.checkpoint import Contents, Origin, Snapshot, read_checkpoint
 from stepforge.runtime.entry import EntryPoint, default_entry
-from stepforge.runtime.errors import HostMemoryError
+from stepforge.runtime.errors import HostMemoryError, InputError
 from stepforge.runtime.executor import Module
 from stepforge.runtime.hyperparameters import Hyperparameters
 from stepforge.runtime.manifest import Manifest, Scalar
@@ -119,16 +119,21 @@ class CompiledStep:
 
     # The life of the state.
 
-    def initialize(self, parameters: Mapping[str, Any] | None = None) -> None:
+    def initialize(self, parameters: Mapping[str, Any] | None = None, *, seed: int = 0) -> None:
         """Reset everything: parameters to the given arrays or their initializers, the rest to its
         first values. Raises InputError when one is missing or does not fit.
+
+        seed: draws other random values; it is added to the seeds that were compiled in. Equal seeds
+        give equal bits on every device.
         """
+        if not isinstance(seed, int) or isinstance(seed, bool):
+            raise InputError(f"initialize: expected an integer as seed, got {seed!r}")
         given = by_path(
             {} if parameters is None else parameters, self._session.state.variables, "initialize"
         )
         with self._session.lock:
             self._session.check_open()
-            self._session.replace(self._session.state.initial(given))
+            self._session.replace(self._session.state.initial(given, seed))
 
     def step(
         self, gradients: Mapping[str, Any] | None = None, *, function: str | None = None

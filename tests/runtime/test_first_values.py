@@ -28,13 +28,14 @@ SHAPES = [(), (1,), (0, 3), (17,), (8, 4), (3, 3, 4, 5)]
 
 @pytest.mark.parametrize("made", MADE, ids=lambda made: made.kind)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16", "int32", "bool"])
-def test_bits_are_the_frontends(made: frontend.Initializer, dtype: str) -> None:
+@pytest.mark.parametrize("seed", [0, 1, -3, 2**63 - 1])
+def test_bits_are_the_frontends(made: frontend.Initializer, dtype: str, seed: int) -> None:
     if not dtype.startswith(("float", "bfloat")) and made.seed is not None:
         return
     mine = Initializer(made.kind, made.value, made.seed, made.arguments)
     for shape in SHAPES:
-        expected = made.sample("/encoder/w", as_dtype(dtype), shape)
-        got = first_value(Variable("/encoder/w", "buffer", dtype, shape, initializer=mine))
+        expected = made.sample("/encoder/w", as_dtype(dtype), shape, seed)
+        got = first_value(Variable("/encoder/w", "buffer", dtype, shape, initializer=mine), seed)
         assert got.dtype == expected.dtype
         assert got.shape == expected.shape
         assert got.tobytes() == expected.tobytes(), (shape, dtype)
@@ -46,6 +47,16 @@ def test_pieces_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = first_value(variable)
     monkeypatch.setattr("stepforge.runtime.initializers._PIECE", 96)
     np.testing.assert_array_equal(first_value(variable), whole)
+
+
+def test_seeds_add_up() -> None:
+    def draw(compiled: int, given: int) -> bytes:
+        item = Initializer("normal", None, compiled, (0.0, 1.0))
+        variable = Variable("/w", "buffer", "float32", (4,), initializer=item)
+        return first_value(variable, given).tobytes()
+
+    assert draw(5, 0) == draw(3, 2) == draw(2**63 - 1, 2**63 + 6)
+    assert draw(5, 0) != draw(5, 1)
 
 
 def test_path_and_seed_decide() -> None:

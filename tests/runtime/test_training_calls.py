@@ -276,3 +276,19 @@ def test_non_finite_gradients_are_reported(accumulating: CompiledStep) -> None:
     assert not np.isfinite(metrics["loss"])
     assert list(metrics) == ["loss", "mae", "columns"]
     assert [(r.variable, r.step, r.count) for r in logger.reports] == [("/w", 1, 12)]
+
+
+def test_a_seed_draws_other_first_values(model: CompiledStep) -> None:
+    compiled = model.parameters["w"]
+    model.initialize(seed=1)
+    other = model.parameters["w"]
+    assert (other != compiled).all()
+    model.train_step(**batches(1)[0])
+    model.initialize(seed=1)
+    assert (model.parameters["w"] == other).all()
+    assert model.global_step == 0
+    model.initialize()
+    assert (model.parameters["w"] == compiled).all()
+    with pytest.raises(runtime.InputError, match=r"an integer as seed, got 1\.5"):
+        model.initialize(seed=1.5)  # pyright: ignore[reportArgumentType]
+    assert (model.parameters["w"] == compiled).all()
