@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,17 +26,19 @@ TORCH = "torch "
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """`step()` takes one step; gradients are where it reads them."""
+    """`step()` takes one step; gradients are where it reads them. `prepare()` comes before each
+    sample, and is not timed."""
 
     name: str
     step: Callable[[], object]
+    prepare: Callable[[], object] = bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Seconds for one step: median, and the fastest and slowest sample.
 
-    `torch_ratio`: the median of torch in the same rounds over this one; None without torch.
+    `torch_ratio`: the best median of torch in the same rounds over this one; None without torch.
     """
 
     name: str
@@ -53,9 +56,10 @@ def measure(contenders: Sequence[Contender], elements: int, rounds: int) -> tupl
     for _ in range(rounds):
         for contender in contenders:
             count = loops[contender.name]
+            contender.prepare()
             samples[contender.name].append(_time(contender, count) / count)
     medians = {name: statistics.median(found) for name, found in samples.items()}
-    torch = next((m for name, m in medians.items() if name.startswith(TORCH)), None)
+    torch = min((m for name, m in medians.items() if name.startswith(TORCH)), default=None)
     return tuple(
         Timing(
             name=name,
@@ -71,6 +75,7 @@ def measure(contenders: Sequence[Contender], elements: int, rounds: int) -> tupl
 
 def _loops(contender: Contender) -> int:
     """How many steps fill a sample; trying warms up too."""
+    contender.prepare()
     count = 1
     while (elapsed := _time(contender, count)) < SAMPLE_SECONDS:
         count = max(2 * count, int(count * SAMPLE_SECONDS / max(elapsed, 1e-9)))
@@ -119,13 +124,23 @@ def is_adam(manifest: Manifest) -> bool:
     return manifest.formula.startswith(("adam:", "adamw:"))
 
 
-def torch_adamw(manifest: Manifest) -> Contender:
-    """torch's fused AdamW over the same parameters, on the CPU with torch's own threads."""
+def torch_adamw(manifest: Manifest) -> tuple[Contender, ...]:
+    """torch's fused AdamW over the same parameters on the CPU: with torch's own threads and, where
+    those are several, with one, which is faster for small parameters and on busy machines.
+    """
     torch: Any = importlib.import_module("torch")
     parameters: list[Any] = []
     for value in random_parameters(manifest).values():
         parameter = torch.nn.Parameter(torch.from_numpy(value.astype(np.float32)))
         parameter.grad = torch.from_numpy(value.astype(np.float32))
         parameters.append(parameter)
-    optimizer = torch.optim.AdamW(parameters, fused=True)
-    return Contender(f"{TORCH}{torch.__version__} fused AdamW", optimizer.step)
+    step = torch.optim.AdamW(parameters, fused=True).step
+    threads = dict.fromkeys((torch.get_num_threads(), 1))
+    return tuple(
+        Contender(
+            f"{TORCH}{torch.__version__} fused AdamW, {count} thread{'s' if count > 1 else ''}",
+            step,
+            partial(torch.set_num_threads, count),
+        )
+        for count in threads
+    )

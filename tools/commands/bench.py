@@ -57,8 +57,8 @@ def bench_command(
     """Measure the time of one step of the artifact FILE, or of an optimizer compiled for it.
 
     Gradients lie where the step reads them, so that nothing is copied. Contenders take turns, and
-    the median counts. Where torch is installed, its fused AdamW joins Adam and AdamW, and the last
-    column says how many times faster than torch a step is.
+    the median counts. Where torch is installed, its fused AdamW joins Adam and AdamW, with all its
+    threads and with one; the last column is torch's better median over that of the row.
     """
     if file is not None:
         _refuse_compiling(context, file)
@@ -68,7 +68,7 @@ def bench_command(
         progress(f"measuring {elements} elements")
         with on_devices(artifact, devices or devices_for(artifact.manifest)) as contenders:
             if has_torch() and is_adam(artifact.manifest):
-                contenders.append(torch_adamw(artifact.manifest))
+                contenders.extend(torch_adamw(artifact.manifest))
             timings.extend(measure(contenders, elements, rounds))
         progress("")
     if as_json:
