@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,13 +116,16 @@ def check_monotone(trainer: runtime.Trainer, event: object) -> None:
 
 
 def train(
-    step: runtime.CompiledStep, epochs: int, *, monotone: bool = True, progress: bool | None = None
+    step: runtime.CompiledStep,
+    epochs: int,
+    *,
+    callbacks: tuple[Callable[[runtime.Trainer, object], None], ...] = (check_monotone,),
+    progress: bool | None = None,
 ) -> runtime.History:
     """From heights of 0 on."""
     step.initialize()
     points = measure()
-    checks = (check_monotone,) if monotone else ()
-    trainer = runtime.Trainer(step, callbacks=checks, progress=progress)
+    trainer = runtime.Trainer(step, callbacks=callbacks, progress=progress)
     return trainer.train(lambda epoch: batches(points, epoch), epochs=epochs)
 
 
