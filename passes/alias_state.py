@@ -208,6 +208,16 @@ def hide_move(state: State) -> None:
         copies.hide(loop, position)
 
 
+def keep_old(settled: Sequence[State], end: ir.Operation) -> None:
+    """Give outputs that are, or are seen through, the old value of a state memory of their own."""
+    replaced = {state.argument: state for state in settled if state.value != state.argument}
+    states = {state.result for state in settled}
+    for index, value in enumerate(end.operands):
+        if index not in states and _source(value) in replaced:
+            with ir.InsertionPoint(end), end.location:
+                end.operands[index] = copies.emit([value]).results[0]
+
+
 def alias(function: func.FuncOp, step: AliasState) -> None:
     found, end = states(function), bindings.return_of(function)
     check_states(found)
@@ -221,6 +231,7 @@ def alias(function: func.FuncOp, step: AliasState) -> None:
             f"{'; '.join(lines)}. allow_copies=True computes it elsewhere and copies it"
         )
     settled = [copied(s, end) if reasons[s.number] is not None else s for s in found]
+    keep_old(settled, end)
     for state in settled:
         hide_move(state)
     for update in updates_in_order(settled):

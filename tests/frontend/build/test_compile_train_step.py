@@ -101,7 +101,29 @@ def own_gradient_norm(ctx: Context, x: Node, y: Node) -> Node:
     return loss
 
 
-HAZARDS = [three_layers, squared_matrix, transposed, tied, used_twice, swapped, own_gradient_norm]
+def reports_old_state(ctx: Context, x: Node, y: Node) -> TrainOutputs:
+    """Metrics that are the parameter and the buffer of before the step, and views of them."""
+    graph = x.graph
+    a, b = weight(ctx, graph, "a", 12, 12), weight(ctx, graph, "b")
+    seen = ctx.variable("seen", (), "int32", trainable=False, initializer=initializers.zeros())
+    old = seen.input(graph)
+    if ctx.is_training(graph):
+        seen.set_value_graph(old + 2)
+    views = {"row": ops.slice(a, (1, 0), (2, 12)), "flat": ops.reshape(a, (144,))}
+    loss = mean_square(ops.matmul(x, a) * b - y)
+    return TrainOutputs(loss=loss, metrics={"a": a, "b": b, "seen": old, **views})
+
+
+HAZARDS = [
+    three_layers,
+    squared_matrix,
+    transposed,
+    tied,
+    used_twice,
+    swapped,
+    own_gradient_norm,
+    reports_old_state,
+]
 
 
 def batch(seed: int) -> dict[str, Any]:
@@ -129,7 +151,8 @@ def run_and_compare(
             data = batch(k)
             expected = reference.step(data, "train_step")
             got = step.train_step(**data)
-            assert got["loss"] == pytest.approx(float(expected["loss"]), rel=allowed, abs=allowed)
+            for name, value in expected.items():
+                np.testing.assert_allclose(got[name], value, rtol=allowed, atol=allowed)
         for path, value in reference.variables.items():
             np.testing.assert_allclose(step.variables[path], value, rtol=allowed, atol=allowed)
 
