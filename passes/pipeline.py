@@ -62,7 +62,8 @@ def run_pipeline(
 def _with_options(step: Pass, in_place: bool, backend: Backend | None) -> Pass:
     if isinstance(step, AliasState):
         return replace(step, in_place=in_place)
-    return replace(step, backend=backend) if isinstance(step, ExpandMath) else step
+    knows_backend = isinstance(step, (ExpandMath, SplitReductions))
+    return replace(step, backend=backend) if knows_backend else step
 
 
 def _dump(module: ir.Module, folder: Path | None, number: int, name: str) -> None:

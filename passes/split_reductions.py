@@ -12,11 +12,12 @@ from math import log2
 from typing import ClassVar
 
 from stepforge.passes import bindings, reductions, rewriting
-from stepforge.passes.bindings import ir, linalg
+from stepforge.passes.bindings import arith, ir, linalg, math
 from stepforge.passes.errors import PassError
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.reductions import Reduction
-from stepforge.passes.rewriting import BARRIER, Operand
+from stepforge.passes.rewriting import BARRIER, Body, Operand
+from stepforge.passes.targets.target import Backend
 
 #: No loop that runs in one thread has more terms.
 MAX_TERMS = 16_384
@@ -24,6 +25,9 @@ MAX_TERMS = 16_384
 _USUAL = 2_048
 #: Shorter parts than this are slower than leaving a rest over.
 _SHORTEST = 64
+#: IREE's code generator for these takes the sum of x * scalar for a contraction and fails ("failed
+#: to distribute"), and that of -x, which becomes a difference, for no reduction.
+_MISREADS_PRODUCTS = ("cuda", "rocm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,9 @@ def _shifted(operand: Operand, inner: Reduction, position: ir.AffineExpr) -> Ope
 
 
 def _sized(work: Reduction) -> Reduction:
-    """Add an operand that nobody reads: shifted maps do not tell how long the axis is."""
+    """Add an operand that nobody reads: maps that shift, or that read one element for all points,
+    do not tell how long the axis is.
+    """
     dimension = ir.AffineExpr.get_dim(work.axis)
     extent = rewriting.empty([work.count], bindings.element_type(work.init))
     operand = (extent, ir.AffineMap.get(len(work.sizes), 0, [dimension]))
@@ -140,6 +146,8 @@ def _sized(work: Reduction) -> Reduction:
 
 
 def _one_loop(work: Reduction) -> ir.Value:
+    if all(reductions.is_constant(map_) for _, map_ in work.inputs):
+        work = _sized(work)
     rank = len(work.sizes)
     kept = [ir.AffineExpr.get_dim(d) for d in range(rank) if d != work.axis]
 
@@ -157,7 +165,25 @@ def _one_loop(work: Reduction) -> ir.Value:
     return loop.results[0]
 
 
-def split(op: ir.Operation) -> None:
+def _as_fma(term: Body) -> Body:
+    """The term with a product or a negation at its end as fma(x, y, -0.0): the same bits."""
+
+    def spelled(values: Sequence[ir.Value]) -> list[ir.Value]:
+        (value,) = term(values)
+        made_by = bindings.producer(value)
+        if made_by is None or made_by.name not in ("arith.mulf", "arith.negf"):
+            return [value]
+        zero, minus_one = (
+            arith.ConstantOp(value.type, ir.FloatAttr.get(value.type, number)).result
+            for number in (-0.0, -1.0)
+        )
+        factors = [*made_by.operands, minus_one][:2]
+        return [math.fma(*factors, zero)]
+
+    return spelled
+
+
+def split(op: ir.Operation, backend: Backend | None = None) -> None:
     """Replace a reduction, if it is long or reads a loop of its own, and fence what reads it."""
     result = op.results[0]
     is_long = reductions.terms(op) > MAX_TERMS
@@ -166,7 +192,10 @@ def split(op: ir.Operation) -> None:
         raise reductions.refuse(op, obstacle)
     if is_long or (obstacle is None and reductions.has_producers(op)):
         with ir.InsertionPoint(op), op.location:
-            result = combine(reductions.read(op))
+            work = reductions.read(op)
+            if backend in _MISREADS_PRODUCTS:
+                work = replace(work, term=_as_fma(work.term))
+            result = combine(work)
         op.results[0].replace_all_uses_with(result)
     made_by = bindings.producer(result)
     if made_by is None or _is_fenced(result):
@@ -185,16 +214,19 @@ class SplitReductions(Pass):
     """Long reductions in parallel parts, and a barrier between a reduction and what reads it.
 
     The element-wise loop that only a reduction reads runs inside the parts. Nothing is copied.
+
+    backend: what the module is for; None spells no term anew for it.
     """
 
     name: ClassVar[str] = "split-reductions"
+    backend: Backend | None = None
 
     def run(self, module: ir.Module) -> None:
         for function in bindings.functions(module):
             block = bindings.body(function)
             for op in bindings.operations(block):
                 if rewriting.is_reduction(op):
-                    split(op)
+                    split(op, self.backend)
             rewriting.erase_dead(block)
 
     def check(self, module: ir.Module) -> None:
