@@ -178,7 +178,7 @@ def _as_fma(term: Body) -> Body:
             for number in (-0.0, -1.0)
         )
         factors = [*made_by.operands, minus_one][:2]
-        return [math.fma(*factors, zero)]
+        return [math.fma(factors[0], factors[1], zero)]
 
     return spelled
 
