@@ -1,6 +1,8 @@
 # Every target says what it does: `make` or `make help` lists them.
 PYTHON ?= python3
 VENV   ?= .venv
+# Processes that run tests; each opens the devices for itself.
+WORKERS ?= 2
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamps
 
@@ -15,7 +17,7 @@ demo: $(STAMP)/demo ## Train on real digits: with a compiled AdamW, then a whole
 	@$(BIN)/python examples/demo.py
 
 test: $(STAMP)/test $(STAMP)/devices lint ## Install what the tests need, lint, and run them
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(STAMP)/test types ## Run ruff and pyright
 	$(BIN)/ruff check .
@@ -27,7 +29,7 @@ format: $(STAMP)/test ## Format the sources and sort their imports
 	$(BIN)/ruff format .
 
 soak: $(STAMP)/test $(STAMP)/devices ## Run the long figures too (hours)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow"
 
 upgrade-check: ## Rerun the known compiler traps on the newest IREE wheels
 	@PYTHON=$(PYTHON) .ci/upgrade-check

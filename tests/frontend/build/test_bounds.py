@@ -25,7 +25,7 @@ def test_a_setting_has_the_bounds_of_the_compiler(scope: str) -> None:
         for value in (1.0, -0.5, float("nan")):
             with pytest.raises(runtime.HyperparameterError, match="expected a"):
                 optimizer.hyperparameters[name] = value
-        with pytest.raises(runtime.HyperparameterError, match=r"at least 0 and below 1, got 1\.0"):
+        with pytest.raises(runtime.HyperparameterError, match=r"at least 0 and below 1, got 1$"):
             optimizer.hyperparameters[name] = 1
         optimizer.hyperparameters[name] = 0.0
         optimizer.step({"w": np.ones(4, np.float32)})
