@@ -18,10 +18,24 @@ MICRO_STEP = "/trainer/micro_step"
 _SCOPE = "/trainer/accumulated"
 
 
+def check_steps(ctx: Context, steps: object) -> None:
+    """Raises TrainingError for what is no number of micro-batches, or another than `ctx` has."""
+    if not isinstance(steps, int) or isinstance(steps, bool) or not 0 < steps < 2**24:
+        expected = "a whole number of at least 1, below 2^24"
+        rule = "accumulate_steps counts micro-batches"
+        raise TrainingError(rule, expected=expected, got=repr(steps))
+    known = ctx.find_variable(ACCUMULATE_STEPS)
+    if steps > 1 and known is not None and known.spec.initializer != constant(steps):
+        raise TrainingError(
+            f"the Context has the variable {ACCUMULATE_STEPS!r} already, which keeps its value",
+            expected=known.spec.initializer.value,
+            got=f"accumulate_steps={steps}",
+            hint="use another Context, or set the variable of the artifact when it is loaded",
+        )
+
+
 def begin_accumulation(ctx: Context, chosen: Sequence[Variable], steps: int) -> None:
     """Creates the sums, float32 or wider, and the two counters."""
-    if not 1 < steps < 2**24:
-        raise TrainingError("accumulate_steps counts micro-batches", expected=">= 1", got=steps)
     for variable in chosen:
         dtype = float32 if variable.dtype.is_half else variable.dtype
         ctx.variable(
@@ -46,7 +60,9 @@ def accumulate(ctx: Context, graph: Graph, gradients: Mapping[str, Node]) -> Non
 
 def accumulated(ctx: Context, graph: Graph, gradients: Mapping[str, Node]) -> dict[str, Node]:
     """The mean of the sums and the last gradients, as gradients; the sums begin anew."""
-    share = 1.0 / ops.cast(ctx.get_variable(ACCUMULATE_STEPS).input(graph), float32)
+    steps, taken = (ctx.get_variable(x).input(graph) for x in (ACCUMULATE_STEPS, MICRO_STEP))
+    # More were taken than are to be, where the number was made smaller in between.
+    share = 1.0 / ops.cast(ops.maximum(steps, taken + 1), float32)
     found: dict[str, Node] = {}
     for path, node in gradients.items():
         total = _sum(ctx, path)

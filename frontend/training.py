@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from stepforge.frontend import ops
-from stepforge.frontend.accumulation import accumulate, accumulated, begin_accumulation
+from stepforge.frontend.accumulation import (
+    accumulate,
+    accumulated,
+    begin_accumulation,
+    check_steps,
+)
 from stepforge.frontend.collect import collect
 from stepforge.frontend.context import Context
 from stepforge.frontend.describe import groups, unique
@@ -69,6 +74,7 @@ def train_program(
     All trainable variables that the loss depends on are updated; frozen ones (`ctx.freeze()`) get
     neither a gradient nor slots. Raises FrontendError.
     """
+    check_steps(ctx, accumulate_steps)
     types = _types(inputs)
     entries: list[EntryPoint] = []
     graph, made = _traced(TRAIN_STEP, loss_function, ctx, types, training=True)

@@ -229,9 +229,35 @@ def test_wrong_inputs_are_refused(inputs: dict[str, Any], text: str) -> None:
         train_program(model, Context(), Adam(), inputs=inputs)
 
 
-def test_a_wrong_number_of_micro_batches_is_refused() -> None:
+@pytest.mark.parametrize("steps", [0, -1, 1.5, True, "2", 2**24])
+def test_a_wrong_number_of_micro_batches_is_refused(steps: Any) -> None:
     with pytest.raises(FrontendError, match="accumulate_steps counts micro-batches"):
-        train_program(model, Context(), Adam(), inputs=INPUTS, accumulate_steps=2**24)
+        train_program(model, Context(), Adam(), inputs=INPUTS, accumulate_steps=steps)
+
+
+def test_a_context_that_counts_other_micro_batches_is_refused() -> None:
+    ctx = Context()
+    for steps in (4, 1, 4):
+        train_program(model, ctx, Adam(), inputs=INPUTS, accumulate_steps=steps)
+    with pytest.raises(FrontendError, match=r"accumulate_steps'(.|\n)*expected: 4(.|\n)*got: .*=8"):
+        train_program(model, ctx, Adam(), inputs=INPUTS, accumulate_steps=8)
+
+
+@pytest.mark.parametrize(("steps", "taken"), [(2, 4), (1, 3), (0, 1), (-3, 2)])
+def test_the_mean_is_of_what_was_taken(steps: int, taken: int) -> None:
+    """Also where the number was made smaller in between, or is none."""
+    program = train_program(model, Context(), Adam(), inputs=INPUTS, accumulate_steps=4)
+    parts, single = (ReferenceStep(program, "float64") for _ in range(2))
+    for step in (parts, single):
+        step.initialize()
+    single.variables["/trainer/accumulate_steps"] = 1
+    single.step(batch(0), "train_step")
+    for _ in range(taken - 1):
+        parts.step(batch(0), "accumulate")
+    parts.variables["/trainer/accumulate_steps"] = steps
+    parts.step(batch(0), "train_step")
+    for path in ("/head/w", "/AdamOptimizer/head/w_1st_moment"):
+        np.testing.assert_allclose(parts.variables[path], single.variables[path], rtol=1e-9)
 
 
 def test_everything_frozen_is_nothing_to_train() -> None:
