@@ -36,7 +36,7 @@ def test_training_needs_numpy_and_the_runtime(example: ModuleType) -> None:
 
 def test_the_command_line_takes_its_loss(example: ModuleType) -> None:
     loss = load_function(f"{EXAMPLES / 'char_transformer.py'}:loss")
-    inputs = dict.fromkeys(("tokens", "targets"), "2x8xi32")
+    inputs = {"tokens": "2x8xi32", "targets": "2x8xi32"}
     program = train_program(loss, Context(), AdamW(), inputs=inputs)
     assert [entry.name for entry in program.entry_points] == ["train_step", "evaluate", "predict"]
     (argument,) = (x for x in program.entry_point("predict").arguments if x.role == "input")
