@@ -6,8 +6,9 @@
 The first needs the compiler: it makes one file of the model, its gradients and AdamW. The second
 needs NumPy and `stepforge.runtime` alone. The first can be done by the command line too:
 
-    compile-optimizer adamw --model examples/char_transformer.py:loss --input tokens=16x64xi32 \\
-        --input targets=16x64xi32 -o transformer.vmfb
+    compile-optimizer adamw --model examples/char_transformer.py:loss \\
+        --input tokens=16x64xi32 --input targets=16x64xi32 --set learning_rate=0.003 \\
+        --set cosine_schedule_cycles=1 --set cosine_schedule_warmup_steps=100 -o transformer.vmfb
 
 The text is that of `pydoc_data.topics`, 0.4 million characters that come with Python.
 """
@@ -34,7 +35,7 @@ if TYPE_CHECKING:  # a machine that only trains has no compiler, and needs no fr
 LAYERS, HEADS, WIDTH = 2, 4, 64
 BATCH, CONTEXT = 16, 64
 WARM_UP, RATE = 100, 3e-3
-LAST_STEP = "/trainer/train_last_global_step"
+LAST_STEP = "train_last_global_step"
 
 Tokens = NDArray[np.int32]
 Batch = dict[str, Tokens]
@@ -134,7 +135,8 @@ def train(
     tokens = encode(TEXT)
     kept, held_out = np.split(tokens, [len(tokens) * 19 // 20])
     step.initialize()
-    step.variables[LAST_STEP] = np.int64(steps)
+    if LAST_STEP in step.hyperparameters:  # not without the schedule
+        step.hyperparameters[LAST_STEP] = steps
     trainer = runtime.Trainer(step, log_every=10, progress=progress)
     history = trainer.train(lambda epoch: batches(kept, shape, steps, seed), steps=steps)
     judged = [step.evaluate(**batch)["loss"] for batch in batches(held_out, shape, 16, seed)]
