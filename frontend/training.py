@@ -26,6 +26,13 @@ from stepforge.frontend.optimizers.base import Optimizer, loss_compute_dtype
 from stepforge.frontend.program import EntryPoint, Program
 from stepforge.frontend.tensor_spec import tensor_spec
 from stepforge.frontend.trace import AfterUpdate, check_optimizers, program_variables
+from stepforge.frontend.training_checks import (
+    check_callable,
+    check_input_names,
+    check_named_nodes,
+    check_of_graph,
+    check_optimizer,
+)
 from stepforge.frontend.variables import Variable
 
 TRAIN_STEP = "train_step"
@@ -76,6 +83,8 @@ def train_program(
     """
     check_steps(ctx, accumulate_steps)
     types = _types(inputs)
+    check_callable(loss_function, types)
+    check_optimizer(optimizer)
     entries: list[EntryPoint] = []
     graph, made = _traced(TRAIN_STEP, loss_function, ctx, types, training=True)
     _check_inputs(graph, made, types)
@@ -114,14 +123,7 @@ def train_program(
 
 
 def _types(inputs: Mapping[str, Any]) -> dict[str, TensorType]:
-    if not inputs:
-        raise TrainingError(
-            "a training step has at least one input", expected='{"x": "32x64xf32"}', got="none"
-        )
-    for name in inputs:
-        if not name.isidentifier():
-            hint = "they are the loss function's keyword arguments"
-            raise TrainingError("inputs have names of variables", got=repr(name), hint=hint)
+    check_input_names(inputs)
     return {name: tensor_spec(name, value) for name, value in inputs.items()}
 
 
@@ -143,6 +145,9 @@ def _traced(
             "a loss function returns the loss, a Node, or TrainOutputs", got=type(made).__name__
         )
     loss = outputs.loss
+    check_of_graph("the loss", loss, graph)
+    check_named_nodes("metrics", outputs.metrics, graph)
+    check_named_nodes("predictions", outputs.predictions, graph)
     if loss.rank or not loss.dtype.is_float:
         raise TrainingError(
             "a loss is one float",

@@ -200,6 +200,48 @@ def reports_the_loss_twice(ctx: Context, x: Node, y: Node) -> TrainOutputs:
     return TrainOutputs(loss=made.loss, metrics={"loss": made.loss})
 
 
+def with_outputs(**outputs: Any) -> Any:
+    return lambda ctx, x, y: TrainOutputs(**{"loss": model(ctx, x, y).loss, **outputs})
+
+
+def keeps_a_node() -> Any:
+    kept: list[Node] = []
+
+    def loss(ctx: Context, x: Node, y: Node) -> Node:
+        kept.append(model(ctx, x, y).loss)
+        return kept[0]
+
+    return loss
+
+
+WRONG_OUTPUTS = [
+    (with_outputs(loss=3.0), "the loss is a node(.|\n)*got: float 3.0"),
+    (with_outputs(metrics={"a": 3.0}), r"metrics\['a'\] is a node(.|\n)*graph.constant"),
+    (with_outputs(predictions={"a": None}), r"predictions\['a'\] is a node"),
+    (with_outputs(metrics=[]), "metrics are nodes by name(.|\n)*got: list"),
+    (with_outputs(metrics={1: None}), "metrics have names(.|\n)*got: 1"),
+    (with_outputs(metrics={"": None}), "metrics have names(.|\n)*got: ''"),
+    (with_outputs(metrics={"nonfinite": None}), "metrics have names(.|\n)*got: 'nonfinite'"),
+    (keeps_a_node(), "made of this call's inputs(.|\n)*'evaluate'(.|\n)*'train_step'"),
+    (lambda ctx, x: model(ctx, x, x).loss, r"loss\(ctx, x, y\)(.|\n)*keyword argument 'y'"),
+    (lambda ctx, x, y, z: z, r"loss\(ctx, x, y\)(.|\n)*missing a required argument: 'z'"),
+    (lambda x, y: model(x, y, y).loss, r"loss\(ctx, x, y\)(.|\n)*multiple values .* 'x'"),
+    (3, r"loss\(ctx, x, y\)(.|\n)*got: 3"),
+]
+
+
+@pytest.mark.parametrize(("loss", "text"), WRONG_OUTPUTS)
+def test_what_a_loss_function_takes_and_returns(loss: Any, text: str) -> None:
+    with pytest.raises(FrontendError, match=text):
+        train_program(loss, Context(), Adam(), inputs=INPUTS)
+
+
+def test_a_class_is_no_optimizer() -> None:
+    optimizer: Any = Adam
+    with pytest.raises(FrontendError, match=r"has an optimizer(.|\n)*AdamW\(\)(.|\n)*got: .*Adam"):
+        train_program(model, Context(), optimizer, inputs=INPUTS)
+
+
 REFUSED = {
     tensor_loss: "a loss is one float(.|\n)*ops.reduce_mean",
     nothing_to_train: "nothing to train",
@@ -221,10 +263,12 @@ def test_a_wrong_loss_function_is_refused(loss: Any) -> None:
     [
         ({}, "at least one input"),
         ({"x": "8x4xf32", "y": "8*3"}, "such as 64x32xf32: 'y' has '8.3'"),
+        ([("x", "8x4xf32")], "at least one input(.|\n)*got: .*'x'"),
+        ({1: "8x4xf32"}, "names of variables(.|\n)*got: 1"),
         ({"the x": "8x4xf32"}, "names of variables(.|\n)*'the x'"),
     ],
 )
-def test_wrong_inputs_are_refused(inputs: dict[str, Any], text: str) -> None:
+def test_wrong_inputs_are_refused(inputs: Any, text: str) -> None:
     with pytest.raises(FrontendError, match=text):
         train_program(model, Context(), Adam(), inputs=inputs)
 
