@@ -45,6 +45,7 @@ def compile_train_step(
     if output is not None and Path(output).exists() and not force:
         raise file_exists(Path(output))
     context = Context() if context is None else context
+    folder = None if dump_ir is None else Path(dump_ir)
     with unchanged_on_error(context):
         program = train_program(
             loss_function,
@@ -54,11 +55,9 @@ def compile_train_step(
             accumulate_steps=accumulate_steps,
             after_update=after_update,
         )
-    check_dtypes(
-        chosen, [spec.dtype.name for spec in program.variables if spec.storage == "device"]
-    )
-    folder = None if dump_ir is None else Path(dump_ir)
-    made = compile_program(program, chosen, dump_ir=folder, how=how)
+        held = [spec.dtype.name for spec in program.variables if spec.storage == "device"]
+        check_dtypes(chosen, held)
+        made = compile_program(program, chosen, dump_ir=folder, how=how)
     if output is None:
         return made
     return replace(made, path=made.save(output, force=force))

@@ -25,6 +25,7 @@ from stepforge.frontend import (
     ops,
 )
 from stepforge.frontend.reference import ReferenceStep
+from stepforge.passes import UnsupportedDTypeError
 
 pytestmark = pytest.mark.compiler
 
@@ -213,3 +214,20 @@ def test_micro_batches_are_added_up_on_the_device() -> None:
             assert step.global_step == (k + 1) // 3
         for path, value in reference.variables.items():
             np.testing.assert_allclose(step.variables[path], value, rtol=1e-5, atol=1e-6)
+
+
+def narrow_parameter(ctx: Context, x: Node) -> Node:
+    w = ctx.variable("w", (12,), "float16").value_graph(x.graph)
+    return mean_square(ops.cast(w * x, "float32"))
+
+
+def narrow_input(ctx: Context, x: Node) -> Node:
+    return mean_square(ops.cast(x, "float32") * weight(ctx, x.graph, "w", 12))
+
+
+@pytest.mark.parametrize("loss", [narrow_parameter, narrow_input], ids=lambda f: f.__name__)
+def test_what_a_target_refuses_leaves_no_variable(loss: Callable[..., Any]) -> None:
+    context = Context()
+    with pytest.raises(UnsupportedDTypeError, match="16"):
+        compile_train_step(loss, SGD, inputs={"x": "12xf16"}, target="vulkan", context=context)
+    assert list(context.root) == []
