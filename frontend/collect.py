@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from stepforge.frontend.context import Context
+from stepforge.frontend.errors import ContextError
 from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.program import Argument, ArgumentRole, EntryPoint, Result
@@ -132,6 +133,8 @@ def _with_scalars(
 ) -> EntryPoint:
     """The entry point, with its way of passing host scalars chosen."""
     inputs = {x.node: (x.name, x.derive) for x in arguments if x.storage == "host"}
+    for x in results[devices:]:
+        _check_on_host(name, x, inputs)
     host = host_scalars(inputs, [x.node for x in results])
     scalars = device_scalars(host, [x.node for x in results[:devices]])
     if passing is None or not scalars:
@@ -147,3 +150,15 @@ def _with_scalars(
         scalar_program=scalar_program(table, state, inputs),
         table=table,
     )
+
+
+def _check_on_host(function: str, result: Result, inputs: Collection[Node]) -> None:
+    """A host variable's new value is computed before the device begins."""
+    for node in reachable([result.node]):
+        if node.op == "input" and node not in inputs:
+            raise ContextError(
+                f"{function}: the new value of {result.name!r}, a host variable, is made of host "
+                "variables alone",
+                got=repr(node),
+                hint="create the variable without storage='host'",
+            )

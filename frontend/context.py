@@ -267,6 +267,12 @@ class Context:
 def _check_new(spec: VariableSpec) -> None:
     if spec.storage == "host" and spec.shape:
         raise ContextError(f"{spec.name}: a host variable has rank 0", got=spec.shape)
+    if spec.storage == "host" and (spec.trainable or spec.role in ("parameter", "slot")):
+        raise ContextError(
+            f"{spec.name}: parameters and slots live on the device",
+            got=f"storage='host', role={spec.role!r}, trainable={spec.trainable}",
+            hint="leave the storage out, or give trainable=False",
+        )
     random = spec.initializer.kind not in ("required", "zeros", "ones", "constant")
     if random and not spec.dtype.is_float:
         got = f"{spec.initializer.kind} for {spec.dtype.name}"

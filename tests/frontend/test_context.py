@@ -190,3 +190,5 @@ def test_outputs_have_names_of_their_own() -> None:
 def test_a_host_variable_is_a_single_number() -> None:
     with pytest.raises(ContextError, match="a host variable has rank 0"):
         Context().variable("w", (2,), storage="host")
+    with pytest.raises(ContextError, match="/w: parameters and slots live on the device"):
+        Context().variable("w", (), storage="host")

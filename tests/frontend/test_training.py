@@ -242,7 +242,15 @@ def test_a_class_is_no_optimizer() -> None:
         train_program(model, Context(), optimizer, inputs=INPUTS)
 
 
+def host_number_of_the_device(ctx: Context, x: Node, y: Node) -> Node:
+    last = ctx.variable("last", (), storage="host", trainable=False)
+    loss = model(ctx, x, y).loss
+    last.set_value_graph(loss)
+    return loss
+
+
 REFUSED = {
+    host_number_of_the_device: "train_step: the new value of '/last'(.|\\n)*without storage='host'",
     tensor_loss: "a loss is one float(.|\n)*ops.reduce_mean",
     nothing_to_train: "nothing to train",
     forgets_an_input: "use every input(.|\n)*no use of y",
