@@ -195,10 +195,15 @@ def settable_artifact(name: str) -> Artifact:
 
 
 def baked_artifact(name: str) -> Artifact:
-    """An entry point for each change: the new value, and first ones of its group, as numbers."""
+    """An entry point for each change: the new value, and first ones of its group, as numbers.
+
+    The length of the training is one for all of an artifact, and its variable is set instead.
+    """
     entries = {
         change.name: optimizer_of(
-            name, change.name, {c.name: c.first for c in changes} | {change.name: change.then}
+            name,
+            change.name,
+            {c.name: c.then if c == change and c.name != LAST_STEP else c.first for c in changes},
         )
         for changes in changes_of(name).values()
         for change in changes
