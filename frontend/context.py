@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, overload
 from weakref import WeakKeyDictionary
@@ -231,6 +232,19 @@ class Context:
 
     def _holds(self, path: str) -> bool:
         return path.startswith(f"{self._prefix}/")
+
+    @contextmanager
+    def unchanged_on_error(self) -> Generator[None]:
+        """Where what is done inside raises, variables, hyperparameters and frozen scopes are as
+        they were, so that nothing is in the way of the next try."""
+        store = self._store
+        variables, frozen = dict(store.variables), dict(store.frozen)
+        params = {scope: dict(values) for scope, values in store.params.items()}
+        try:
+            yield
+        except BaseException:
+            store.variables, store.params, store.frozen = variables, params, frozen
+            raise
 
     # Graphs
 

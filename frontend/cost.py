@@ -49,7 +49,7 @@ def _reduction(node: Node) -> int:
 
 
 def _dot_general(node: Node) -> int:
-    axes = node.attributes["contract"][0]
+    axes: tuple[int, ...] = node.attributes["contract"][0]
     return 2 * math.prod(node.shape) * math.prod(node.inputs[0].shape[axis] for axis in axes)
 
 

@@ -15,7 +15,7 @@ Raises ShapeError and DTypeError where predictions and targets do not belong tog
 from __future__ import annotations
 
 from stepforge.frontend import ops
-from stepforge.frontend.dtypes import int32
+from stepforge.frontend.dtypes import int32, int64
 from stepforge.frontend.errors import DTypeError, FrontendError, ShapeError
 from stepforge.frontend.graph import Node
 from stepforge.frontend.ops.op import FLOAT, check_kind
@@ -144,8 +144,15 @@ def _sparse(name: str, log_p: Node, labels: Node) -> Node:
     """The log-probability of each label's class; not a product, since 0 * -inf is NaN."""
     check_labels(name, log_p, labels)
     classes = ops.iota(labels.graph, int32, log_p.shape, log_p.rank - 1)
-    named = ops.broadcast_to(ops.cast(labels, int32), log_p.shape, range(labels.rank))
+    named = ops.broadcast_to(class_numbers(log_p, labels), log_p.shape, range(labels.rank))
     return ops.reduce_sum(ops.where(ops.equal(named, classes), log_p, 0.0), -1)
+
+
+def class_numbers(logits: Node, labels: Node) -> Node:
+    """The labels as int32; a wide number that names no class does not become one that does."""
+    if labels.dtype != int64:
+        return ops.cast(labels, int32)
+    return ops.cast(ops.clip(labels, -1, logits.shape[-1] + 1), int32)
 
 
 def check_labels(name: str, logits: Node, labels: Node) -> None:

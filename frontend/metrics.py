@@ -14,7 +14,7 @@ from stepforge.frontend.dtypes import int32
 from stepforge.frontend.errors import DTypeError, FrontendError, ShapeError
 from stepforge.frontend.graph import Node
 from stepforge.frontend.initializers import zeros
-from stepforge.frontend.losses import check_labels
+from stepforge.frontend.losses import check_labels, class_numbers
 from stepforge.frontend.ops.op import FLOAT, check_kind
 from stepforge.frontend.weighted import in_float32, reduced
 
@@ -37,7 +37,7 @@ def accuracy(logits: Node, labels: Node, *, weights: Node | None = None) -> Node
     if not logits.rank or not logits.shape[-1]:
         raise ShapeError("accuracy: logits have an axis of classes", got=repr(logits))
     check_labels("accuracy", logits, labels)
-    right = ops.equal(_first_largest(logits), ops.cast(labels, int32))
+    right = ops.equal(_first_largest(logits), class_numbers(logits, labels))
     return mean(right, weights=weights)
 
 
@@ -74,6 +74,12 @@ def moving_average(ctx: Context, name: str, value: Node, decay: float = 0.99) ->
         scope.variable(part, (), new.dtype, initializer=zeros(), trainable=False)
         for part in ("total", "weight")
     )
+    if total.path in value.graph.variable_values:
+        raise FrontendError(
+            f"moving_average: {scope.scope!r} has one already",
+            got=f"the name {name!r} twice",
+            hint="give each a name of its own",
+        )
     if ctx.is_training(value.graph):
         one = value.graph.constant(1.0, new.dtype)
         for variable, last in ((total, new), (weight, one)):

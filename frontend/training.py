@@ -138,12 +138,7 @@ def _traced(
     graph = Graph(name)
     ctx.set_training(graph, training)
     nodes = {key: graph.input(key, type_.dtype, type_.shape) for key, type_ in types.items()}
-    made: object = loss_function(ctx, **nodes)
-    outputs = TrainOutputs(loss=made) if isinstance(made, Node) else made
-    if not isinstance(outputs, TrainOutputs):
-        raise TrainingError(
-            "a loss function returns the loss, a Node, or TrainOutputs", got=type(made).__name__
-        )
+    outputs = _outputs(loss_function(ctx, **nodes))
     loss = outputs.loss
     check_of_graph("the loss", loss, graph)
     check_named_nodes("metrics", outputs.metrics, graph)
@@ -156,6 +151,15 @@ def _traced(
             hint="take the mean over the batch: ops.reduce_mean(x)",
         )
     return graph, outputs
+
+
+def _outputs(made: object) -> TrainOutputs:
+    if isinstance(made, Node):
+        return TrainOutputs(loss=made)
+    if isinstance(made, TrainOutputs):
+        return made
+    rule = "a loss function returns the loss, a Node, or TrainOutputs"
+    raise TrainingError(rule, got=type(made).__name__)
 
 
 def _reported(made: TrainOutputs) -> dict[str, Node]:

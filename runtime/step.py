@@ -126,7 +126,7 @@ class CompiledStep:
         seed: draws other random values; it is added to the seeds that were compiled in. Equal seeds
         give equal bits on every device.
         """
-        if not isinstance(seed, int) or isinstance(seed, bool):
+        if type(seed) is not int:
             raise InputError(f"initialize: expected an integer as seed, got {seed!r}")
         given = by_path(
             {} if parameters is None else parameters, self._session.state.variables, "initialize"

@@ -37,8 +37,8 @@ SUMS = ("reduce_sum", "cumsum")
 
 
 def _contracted(node: Node) -> int:
-    a = node.inputs[0].shape
-    return math.prod(a[axis] for axis in node.attributes["contract"][0])
+    axes: tuple[int, ...] = node.attributes["contract"][0]
+    return math.prod(node.inputs[0].shape[axis] for axis in axes)
 
 
 def _window(node: Node) -> int:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -87,30 +86,17 @@ def compile_optimizer(
     if output is not None and Path(output).exists() and not force:
         raise file_exists(Path(output))
     context = Context() if context is None else context
-    with unchanged_on_error(context):
+    folder = None if dump_ir is None else Path(dump_ir)
+    with context.unchanged_on_error():
         for spec in specs:
             context.variable(spec.name, spec.shape, spec.dtype, initializer=required())
         program = trace(
             optimizer, context, parameters=updates, loss_dtype=loss_dtype, after_update=after_update
         )
-    folder = None if dump_ir is None else Path(dump_ir)
-    made = compile_program(program, chosen, dump_ir=folder, how=how)
+        made = compile_program(program, chosen, dump_ir=folder, how=how)
     if output is None:
         return made
     return replace(made, path=made.save(output, force=force))
-
-
-@contextmanager
-def unchanged_on_error(context: Context) -> Generator[None]:
-    """What is refused leaves no variable behind that would be in the way of the next try."""
-    before = {variable.path for variable in context.root}
-    try:
-        yield
-    except Exception:
-        for variable in list(context.root):
-            if variable.path not in before:
-                context.root.delete_variable(variable.path)
-        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stepforge.frontend.build.artifact import Artifact, file_exists
-from stepforge.frontend.build.compile import compile_program, isolation, unchanged_on_error
+from stepforge.frontend.build.compile import compile_program, isolation
 from stepforge.frontend.context import Context
 from stepforge.frontend.optimizers import Optimizer
 from stepforge.frontend.trace import AfterUpdate
@@ -46,7 +46,7 @@ def compile_train_step(
         raise file_exists(Path(output))
     context = Context() if context is None else context
     folder = None if dump_ir is None else Path(dump_ir)
-    with unchanged_on_error(context):
+    with context.unchanged_on_error():
         program = train_program(
             loss_function,
             context,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stepforge.frontend import Context, FrontendError, Graph, evaluate, metrics
+from stepforge.frontend import Context, FrontendError, Graph, evaluate, losses, metrics
 from stepforge.frontend.errors import DTypeError, ShapeError
 from support.layers import build, numbers
 
@@ -93,3 +93,24 @@ def test_what_is_refused() -> None:
         metrics.moving_average(Context(), "m", x)
     with pytest.raises(FrontendError, match="wrong decay"):
         metrics.moving_average(Context(), "m", graph.input("y", "float32"), 1.0)
+
+
+def test_wide_labels_name_no_other_class() -> None:
+    """2^32 is 0 in 32 bits."""
+    x = np.array([[5.0, 0.0], [5.0, 0.0], [np.nan, 0.0]])
+    t = np.array([0, 2**32, 2**40], np.int64)
+    assert build(lambda ctx, x, t: metrics.accuracy(x, t), x=x, t=t).run() == 1 / 3
+    built = build(
+        lambda ctx, x, t: losses.categorical_cross_entropy(x, t, reduction="sum"), x=x[:2], t=t[:2]
+    )
+    assert built.run() == pytest.approx(np.log1p(np.exp(-5.0)), rel=1e-12)
+
+
+def test_two_moving_averages_have_two_names() -> None:
+    ctx, graph = Context(), Graph()
+    ctx.set_training(graph, True)
+    x = graph.input("x", "float32", ())
+    metrics.moving_average(ctx, "loss", x)
+    metrics.moving_average(ctx, "other", x)
+    with pytest.raises(FrontendError, match=r"has one already(.|\n)*'loss' twice"):
+        metrics.moving_average(ctx, "loss", x * 2.0)

@@ -317,3 +317,19 @@ def test_everything_frozen_is_nothing_to_train() -> None:
     ctx.freeze()
     with pytest.raises(FrontendError, match="unfreeze"):
         train_program(model, ctx, Adam(), inputs=INPUTS)
+
+
+def test_a_refused_loss_function_changes_nothing() -> None:
+    ctx = Context()
+    ctx.variable("kept", (2,), initializer=initializers.zeros())
+
+    def loss(ctx: Context, x: Node, y: Node) -> Node:
+        ctx.at("head").freeze()
+        ctx.set_param("learning_rate", 0.5)
+        return linear(ctx, x, 3) - y
+
+    with pytest.raises(FrontendError, match="a loss is one float"), ctx.unchanged_on_error():
+        train_program(loss, ctx, Adam(), inputs=INPUTS)
+    assert [v.path for v in ctx.root] == ["/kept"]
+    assert ctx.get_param("learning_rate") is None
+    assert not ctx.is_frozen(ctx.at("head").variable("w", (2,)))
