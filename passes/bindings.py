@@ -82,6 +82,11 @@ def nested(op: ir.Operation) -> Iterator[ir.Operation]:
                 yield from nested(inner)
 
 
+def executables(module: ir.Module) -> list[ir.Operation]:
+    """The kernels with what belongs to them, from the phase "executable-sources" on."""
+    return [x.operation for x in module.body.operations if x.operation.name == "hal.executable"]
+
+
 def return_of(function: func.FuncOp) -> ir.Operation:
     return operations(body(function))[-1]
 

@@ -9,7 +9,7 @@ from typing import Literal, TypedDict
 
 from iree.compiler.api import Session
 
-from stepforge.passes import bindings, codegen, statistics
+from stepforge.passes import bindings, codegen, spirv_threads, statistics
 from stepforge.passes.bindings import ir
 from stepforge.passes.errors import CompileError, Diagnostic
 from stepforge.passes.pipeline import run_pipeline
@@ -106,7 +106,10 @@ def _after_codegen(lowering: Lowering, target: Target) -> tuple[str, ...]:
         lowering.advance("executable-targets")
         codegen.use_exact_roots(lowering.module)
     if target.backend == "vulkan":
+        lowering.advance("executable-configurations")
+        spirv_threads.spread_columns(lowering.module)
         lowering.advance("executable-targets")
+        spirv_threads.check_divided(lowering.module, f"the module for target {target.name}")
         return codegen.spirv_capabilities(lowering.module)
     return ()
 

@@ -47,10 +47,7 @@ def spirv_capabilities(module: ir.Module) -> tuple[str, ...]:
 
 
 def _in_executables(module: ir.Module) -> list[ir.Operation]:
-    executables = [
-        item.operation for item in module.body.operations if item.operation.name == "hal.executable"
-    ]
-    return [op for executable in executables for op in bindings.nested(executable)]
+    return [op for executable in bindings.executables(module) for op in bindings.nested(executable)]
 
 
 def _callee(op: ir.Operation) -> str | None:

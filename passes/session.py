@@ -25,7 +25,7 @@ from stepforge.passes.bindings import ir
 from stepforge.passes.errors import CompileError, Diagnostic, Severity
 
 #: The phases at which a module can be looked at, of those IREE names, in order.
-Phase = Literal["preprocessing", "stream", "executable-targets", "end"]
+Phase = Literal["preprocessing", "stream", "executable-configurations", "executable-targets", "end"]
 
 #: For every target: the calling convention, float64 kept as it is, no source lines and no folding
 #: of constants by running code on the machine that compiles: the bytes depend on the module alone.
