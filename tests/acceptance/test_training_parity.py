@@ -34,6 +34,8 @@ from .places import CPU, VMVX, VULKAN, Place, at
 pytestmark = pytest.mark.compiler
 
 STEPS = 50
+FEW = 8
+"""For software Vulkan, which takes seconds for each."""
 ULP = 2.0**-23
 LAYERS = {"mlp": (64, 64, 64), "cnn": (9, 144, 512, 64)}
 """How many products each number of a layer adds up."""
@@ -86,8 +88,15 @@ def test_small_cnn_on_vmvx() -> None:
     run_free("cnn", VMVX, 3, 4)
 
 
-@pytest.mark.parametrize("place", at((CPU, VULKAN)))
-def test_cnn(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("place", "steps"),
+    [
+        pytest.param(CPU, STEPS, id="cpu"),
+        pytest.param(VULKAN, FEW, id="vulkan", marks=pytest.mark.vulkan),
+        pytest.param(VULKAN, STEPS, id="vulkan-long", marks=(pytest.mark.vulkan, pytest.mark.slow)),
+    ],
+)
+def test_cnn(place: Place, steps: int) -> None:
     size = 32
     made = compiled("cnn", place.target, size)
     reference = ReferenceStep(made.program, "float64")
@@ -95,7 +104,7 @@ def test_cnn(place: Place) -> None:
     logits = np.zeros(0)
     with made.load(device=place.device) as step:
         step.initialize()
-        for k, batch in enumerate(batches(STEPS, size)):
+        for k, batch in enumerate(batches(steps, size)):
             synchronise(reference, step)
             whole = k % EVERY == 0
             if whole:  # they grow, so that later steps are allowed too little
@@ -105,7 +114,8 @@ def test_cnn(place: Place) -> None:
             assert abs(losses[-1] - float(expected)) <= allowed("cnn", place, logits), k
             if whole:
                 assert_same_updates(reference, step)
-    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+    if steps == STEPS:
+        assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
 
 def assert_same_updates(reference: ReferenceStep, step: CompiledStep) -> None:

@@ -27,7 +27,7 @@ LOSS, GRADIENT = 2e-6, 1e-5
 """How wrong float32 makes a loss, and a gradient relative to its norm.
 
 The first is 32 units of 2^-24: of a logit of 64 terms sqrt(64), on each of two layers and the head,
-and of the mean. The second is that of tests/oracles/test_oracle_models.py.
+and of the mean. The second is that of test_torch_models.py.
 """
 SMALL = {"LAYERS": 1, "HEADS": 2, "WIDTH": 16, "WARM_UP": 4}
 SMALL_SHAPE = (4, 16)

@@ -14,6 +14,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from oracles.model_cases import (
+    FILE,
+    HEADS,
+    LAYERS,
+    MODELS,
+    STEPS,
+    VOCABULARY,
+    WIDTH,
+    Model,
+    summary,
+)
 from stepforge.frontend import (
     Context,
     Node,
@@ -25,8 +36,6 @@ from stepforge.frontend import (
 )
 from stepforge.frontend.reference import ReferenceStep
 from support.example import load_example
-
-from .model_cases import FILE, HEADS, LAYERS, MODELS, STEPS, VOCABULARY, WIDTH, Model, summary
 
 EXACT = 1e-10
 """float64 in another order of the sums: 1e-14 is what it is."""
