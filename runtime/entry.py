@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,27 +111,15 @@ class EntryPoint:
         missing = [key for key in self._inputs if key not in given]
         extra = [key for key in given if key not in self._inputs]
         if missing or extra:
-            hints = [nearest(key, missing) for key in extra[:1]] if missing else []
             raise InputError(
                 f"{name}: expected the inputs {listed(self._inputs) or 'of none'}; "
-                f"missing: {listed(missing) or 'none'}; not expected: {listed(extra) or 'none'}"
-                f"{''.join(hints)}"
+                f"{_difference(missing, extra)}"
             )
-        values = [
-            checked(given[key], f"input {key!r} of {name}", array.dtype, array.shape, InputError)
-            for key, array in self._inputs.items()
-        ]
-        for array, value in zip(self._inputs.values(), values, strict=True):
-            array[...] = value
+        _fill(self._inputs, given, lambda key: f"input {key!r} of {name}", InputError)
 
     def _load_checked(self, gradients: Any) -> None:
         given = self._paths(gradients)
-        values = [
-            checked(given[path], f"gradient {path[1:]!r}", array.dtype, array.shape, GradientError)
-            for path, array in self._arrays.items()
-        ]
-        for array, value in zip(self._arrays.values(), values, strict=True):
-            array[...] = value
+        _fill(self._arrays, given, lambda path: f"gradient {path[1:]!r}", GradientError)
 
     def _paths(self, gradients: Any) -> dict[str, Any]:
         """The gradients by path; exactly the entry point's must be there, each once."""
@@ -140,11 +128,9 @@ class EntryPoint:
         missing = [path[1:] for path in self._arrays if path not in given]
         extra = [name for name in given if name not in self._arrays]
         if missing or extra:
-            hints = [nearest(name, missing) for name in extra[:1]] if missing else []
             raise GradientError(
                 f"{where}: expected one gradient for each of {len(self._arrays)} parameters; "
-                f"missing: {listed(missing) or 'none'}; not expected: {listed(extra) or 'none'}"
-                f"{''.join(hints)}"
+                f"{_difference(missing, extra)}"
             )
         return given
 
@@ -189,6 +175,27 @@ def default_entry(entries: Mapping[str, EntryPoint]) -> EntryPoint | None:
     if len(entries) == 1:
         return next(iter(entries.values()))
     return entries.get("step")
+
+
+def _difference(missing: Sequence[str], extra: Sequence[str]) -> str:
+    """What is wrong with the names that were given."""
+    hint = nearest(extra[0], missing) if missing and extra else ""
+    return f"missing: {listed(missing) or 'none'}; not expected: {listed(extra) or 'none'}{hint}"
+
+
+def _fill(
+    arrays: Mapping[str, Array],
+    given: Mapping[str, Any],
+    label: Callable[[str], str],
+    error: type[InputError],
+) -> None:
+    """Copy values in by name. All are checked before any is copied; raises `error`."""
+    values = [
+        checked(given[key], label(key), array.dtype, array.shape, error)
+        for key, array in arrays.items()
+    ]
+    for array, value in zip(arrays.values(), values, strict=True):
+        array[...] = value
 
 
 def _given(function: Function, role: str, inputs: Inputs) -> dict[str, Array]:

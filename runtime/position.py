@@ -67,10 +67,7 @@ class Position:
     def after_batch(self, counters: Counters, numbers: Mapping[str, float]) -> Position:
         """After one more batch, with its metrics."""
         return replace(
-            self,
-            counters=counters,
-            batch=self.batch + 1,
-            steps=self.steps + (counters.step != self.counters.step),
+            self.after_unseen(counters),
             window=self.window.plus(numbers),
             whole=self.whole.plus(numbers),
         )
