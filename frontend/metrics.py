@@ -16,7 +16,7 @@ from stepforge.frontend.graph import Node
 from stepforge.frontend.initializers import zeros
 from stepforge.frontend.losses import check_labels, class_numbers
 from stepforge.frontend.ops.op import FLOAT, check_kind
-from stepforge.frontend.weighted import in_float32, reduced
+from stepforge.frontend.weighted import in_float32, reduced, shared
 
 
 def mean(values: Node, *, weights: Node | None = None) -> Node:
@@ -85,8 +85,7 @@ def moving_average(ctx: Context, name: str, value: Node, decay: float = 0.99) ->
         for variable, last in ((total, new), (weight, one)):
             old = variable.value_graph(value.graph)
             variable.set_value_graph(decay * old + (1.0 - decay) * last)
-    mass = weight.value_graph(value.graph)
-    return total.value_graph(value.graph) / ops.where(ops.equal(mass, 0.0), 1.0, mass)
+    return shared(total.value_graph(value.graph), weight.value_graph(value.graph))
 
 
 def _first_largest(x: Node) -> Node:

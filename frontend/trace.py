@@ -63,12 +63,19 @@ def trace(
             after_update(context, graph)
         entries.append(collect(name, context, graph))
         found.extend(groups(name, optimizer, context, chosen[name], loss_dtype))
+    return program_of(context, entries, found, _formula(named))
+
+
+def program_of(
+    context: Context, entries: Sequence[EntryPoint], found: Sequence[Group], formula: str
+) -> Program:
+    """The Program of traced entry points and the groups that were found in them."""
     return Program(
         entry_points=tuple(entries),
-        variables=program_variables(context, entries, found),
+        variables=_variables(context, entries, found),
         groups=tuple(found),
         hyperparameters=unique(found),
-        formula=_formula(named),
+        formula=formula,
         nan_tracing=any(x.name.startswith(NONFINITE) for e in entries for x in e.results),
     )
 
@@ -182,7 +189,7 @@ def _check_names(context: Context, optimizer: Optimizer, variables: Sequence[Var
             )
 
 
-def program_variables(
+def _variables(
     context: Context, entries: Sequence[EntryPoint], found: Sequence[Group]
 ) -> tuple[VariableSpec, ...]:
     """The variables of all entry points, in the order of their arguments."""

@@ -15,17 +15,20 @@ from stepforge.frontend.accumulation import (
 )
 from stepforge.frontend.collect import collect
 from stepforge.frontend.context import Context
-from stepforge.frontend.describe import groups, unique
+from stepforge.frontend.describe import groups
 from stepforge.frontend.dtypes import TensorType
 from stepforge.frontend.errors import TrainingError
 from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.gradient import gradient
 from stepforge.frontend.graph import Graph, Node
-from stepforge.frontend.nan_tracing import NONFINITE
-from stepforge.frontend.optimizers.base import Optimizer, loss_compute_dtype
+from stepforge.frontend.optimizers.base import (
+    Optimizer,
+    loss_compute_dtype,
+    variables_behind,
+)
 from stepforge.frontend.program import EntryPoint, Program
 from stepforge.frontend.tensor_spec import tensor_spec
-from stepforge.frontend.trace import AfterUpdate, check_optimizers, program_variables
+from stepforge.frontend.trace import AfterUpdate, check_optimizers, program_of
 from stepforge.frontend.training_checks import (
     check_callable,
     check_input_names,
@@ -112,14 +115,7 @@ def train_program(
             _add_outputs(ctx, graph, outputs)
             entries.append(collect(name, ctx, graph, unused_inputs=False, scalars="table"))
     described = groups(TRAIN_STEP, optimizer, ctx, chosen, loss_compute_dtype(made.loss.dtype))
-    return Program(
-        entry_points=tuple(entries),
-        variables=program_variables(ctx, entries, described),
-        groups=described,
-        hyperparameters=unique(described),
-        formula=optimizer.formula,
-        nan_tracing=any(x.name.startswith(NONFINITE) for x in entries[0].results),
-    )
+    return program_of(ctx, entries, described, optimizer.formula)
 
 
 def _types(inputs: Mapping[str, Any]) -> dict[str, TensorType]:
@@ -195,8 +191,7 @@ def _check_unchanged(name: str, graph: Graph) -> None:
 
 def _chosen(ctx: Context, loss: Node) -> list[Variable]:
     """The variables to update: trainable ones that the loss depends on."""
-    used = {str(x.attributes["name"]) for x in reachable([loss]) if x.op == "input"}
-    chosen = [v for v in ctx.root.trainable_variables() if v.path in used]
+    chosen = variables_behind(ctx, loss.graph, loss)
     if not chosen:
         raise TrainingError(
             "there is nothing to train: the loss depends on no trainable variable",

@@ -30,7 +30,11 @@ def reduced(name: str, values: Node, weights: Node | None, reduction: Reduction)
         return total
     if spread is None:
         return total / max(1, math.prod(values.shape))
-    mass = ops.reduce_sum(spread)
+    return shared(total, ops.reduce_sum(spread))
+
+
+def shared(total: Node, mass: Node) -> Node:
+    """total / mass; the total itself, which is then 0 too, where the mass is 0."""
     return total / ops.where(ops.equal(mass, 0.0), 1.0, mass)
 
 

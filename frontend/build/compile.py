@@ -132,14 +132,15 @@ def compile_program(
         compiled = compile_module(
             text, target, dump_ir=dump_ir, isolate=how.isolate, timeout=how.timeout
         )
-        made = _artifact(program, target, compiled)
+        made = _artifact(program, target, compiled, _pack(program, compiled))
         _prove_elsewhere(made, text, how)
         return made
     shared = target.name == _CPU and dump_ir is None
     pair = _cpu_pair(text, how) if shared else _pair(text, target, how, dump_ir)
-    made = _artifact(program, target, pair.in_place)
+    packed = _pack(program, pair.in_place)
+    made = _artifact(program, target, pair.in_place, packed)
     try:
-        in_place, plain = (load_module(_pack(program, x)) for x in (pair.in_place, pair.plain))
+        in_place, plain = load_module(packed), load_module(_pack(program, pair.plain))
     except _NOT_HERE:
         _prove_elsewhere(made, text, how)
         return made
@@ -147,8 +148,9 @@ def compile_program(
     return made
 
 
-def _artifact(program: Program, target: Target, compiled: Compiled) -> Artifact:
-    packed = _pack(program, compiled)
+def _artifact(
+    program: Program, target: Target, compiled: Compiled, packed: runtime.Artifact
+) -> Artifact:
     return Artifact(
         data=packed.vmfb_bytes,
         manifest=packed.manifest,

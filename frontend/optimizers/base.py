@@ -138,21 +138,16 @@ class Optimizer(ABC):
         loss: rank 0, a float. Updated are the trainable variables whose values before the step
         (`variable.input(graph)`) it depends on. Raises OptimizerError where there is none.
         """
-        needed = set(reachable([loss]))
-        values = {
-            variable.path: graph.inputs[variable.path]
-            for variable in ctx.root.trainable_variables()
-            if graph.inputs.get(variable.path) in needed
-        }
-        if not values:
+        variables = variables_behind(ctx, graph, loss)
+        if not variables:
             raise OptimizerError(
                 "the loss depends on no trainable variable of the Context",
                 expected="at least one trainable variable's value in what the loss is made of",
                 got=repr(loss),
                 hint="use variable.value_graph(graph) where the loss is computed",
             )
-        gradients = gradients_of(loss, list(values.values()))
-        named = dict(zip(values, gradients, strict=True))
+        gradients = gradients_of(loss, [variable.input(graph) for variable in variables])
+        named = {v.path: x for v, x in zip(variables, gradients, strict=True)}
         self.update_graph_with_gradients(ctx, named, loss.dtype)
 
     def update_graph_with_gradients(
@@ -215,6 +210,12 @@ class Optimizer(ABC):
     def clear(self, ctx: Context) -> None:
         """Deletes the slots and the step counter; the global step and the rate stay."""
         ctx.at(self.scope).delete_scope()
+
+
+def variables_behind(ctx: Context, graph: Graph, loss: Node) -> list[Variable]:
+    """The trainable variables whose values before the step a loss depends on, as created."""
+    needed = set(reachable([loss]))
+    return [v for v in ctx.root.trainable_variables() if graph.inputs.get(v.path) in needed]
 
 
 def loss_compute_dtype(loss_dtype: DTypeLike) -> DType:
