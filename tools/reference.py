@@ -10,6 +10,7 @@ import numpy as np
 
 from stepforge.frontend.program import Argument, EntryPoint, Program
 from stepforge.frontend.program_json import program_from_json
+from stepforge.frontend.training import TRAIN_STEP
 from stepforge.runtime.container import Artifact
 from stepforge.runtime.scalars import DERIVATIONS
 from stepforge.tools.bounds import ACCURACY, Accuracy, Bounded, evaluate_bounded
@@ -17,7 +18,6 @@ from stepforge.tools.error_rules import Array
 from stepforge.tools.errors import ToolError
 
 Values = Mapping[str, Any]
-TRAIN_STEP = "train_step"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,14 @@ import numpy as np
 
 from stepforge.frontend import as_dtype
 from stepforge.frontend.program import Result
+from stepforge.frontend.training import EVALUATE, PREDICT, TRAIN_STEP
 from stepforge.runtime.container import Artifact
 from stepforge.runtime.loading import load
 from stepforge.runtime.manifest import Argument, Function, Variable
 from stepforge.runtime.step import ACCUMULATE_STEPS, MICRO_STEP, CompiledStep
 from stepforge.tools.bounds import Bounded
 from stepforge.tools.error_rules import TINY, Array
-from stepforge.tools.reference import TRAIN_STEP, Reference, reference
+from stepforge.tools.reference import Reference, reference
 
 # One unit in the last place, relative; whole numbers count as they are.
 UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -108,11 +109,9 @@ def _call(
     if any(x.role == "gradient" for x in function.arguments):
         optimizer.step(given, function=function.name)
         return {}
-    if function.name == "evaluate":
+    if function.name == EVALUATE:
         return optimizer.evaluate(**given)
-    return (
-        optimizer.predict(**given) if function.name == "predict" else optimizer.train_step(**given)
-    )
+    return optimizer.predict(**given) if function.name == PREDICT else optimizer.train_step(**given)
 
 
 def _read(optimizer: CompiledStep, variable: Variable) -> Any:
