@@ -64,6 +64,24 @@ def anywhere(place: Place, parameters: Arrays) -> Iterator[CompiledStep]:
 
 
 @pytest.fixture
+def model() -> Iterator[CompiledStep]:
+    """An initialized training step on local-sync."""
+    from support import training  # noqa: PLC0415 - needs the compiler
+
+    with training.load() as made:
+        yield made
+
+
+@pytest.fixture
+def accumulating() -> Iterator[CompiledStep]:
+    """As `model`, with an update for three micro-batches."""
+    from support import training  # noqa: PLC0415 - needs the compiler
+
+    with training.load(3) as made:
+        yield made
+
+
+@pytest.fixture
 def step(parameters: Arrays) -> Iterator[CompiledStep]:
     """An initialized Adam step on local-sync."""
     with handmade.adam().load(device="local-sync") as made:

@@ -21,21 +21,11 @@ from stepforge.runtime import (
     StepEnd,
     Trainer,
 )
-from stepforge.runtime.step import CompiledStep
+from stepforge.runtime.step import ACCUMULATE_STEPS, CompiledStep
 from support import training
-from support.training import Batch, Events, batches, snapshot
+from support.training import DATA, HELD_OUT, PER_EPOCH, Batch, Events, snapshot
 
 pytestmark = pytest.mark.compiler
-
-PER_EPOCH = 5
-DATA = batches(PER_EPOCH)
-HELD_OUT = batches(2, seed=9)
-
-
-@pytest.fixture
-def model() -> Iterator[CompiledStep]:
-    with training.load() as step:
-        yield step
 
 
 def shuffled(epoch: int) -> list[Batch]:
@@ -143,7 +133,7 @@ def test_an_interrupt_after_the_device_is_done(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with training.load(3) as step:
-        step.variables[training.ACCUMULATE_STEPS] = 1
+        step.variables[ACCUMULATE_STEPS] = 1
         logger = NanLogger(interrupt)
         logger.attach(step)
         trainer = Trainer(step, checkpoints=Checkpoints(tmp_path))

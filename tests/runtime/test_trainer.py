@@ -22,27 +22,11 @@ from stepforge.runtime import (
     StepEnd,
     Trainer,
 )
-from stepforge.runtime.step import CompiledStep
+from stepforge.runtime.step import ACCUMULATE_STEPS, CompiledStep
 from support import handmade, training
-from support.training import Batch, Events, batches, snapshot
+from support.training import DATA, HELD_OUT, PER_EPOCH, Batch, Events, snapshot
 
 pytestmark = pytest.mark.compiler
-
-PER_EPOCH = 5
-DATA = batches(PER_EPOCH)
-HELD_OUT = batches(2, seed=9)
-
-
-@pytest.fixture
-def model() -> Iterator[CompiledStep]:
-    with training.load() as step:
-        yield step
-
-
-@pytest.fixture
-def accumulating() -> Iterator[CompiledStep]:
-    with training.load(3) as step:
-        yield step
 
 
 # The loop.
@@ -218,7 +202,7 @@ def test_non_finite_gradients_are_seen_and_may_end_it(accumulating: CompiledStep
     def refuse(report: runtime.NanReport) -> None:
         raise FloatingPointError(str(report))
 
-    accumulating.variables[training.ACCUMULATE_STEPS] = 1
+    accumulating.variables[ACCUMULATE_STEPS] = 1
     bad = [*DATA[:2], {**DATA[2], "x": np.full((8, 4), np.nan, np.float32)}, *DATA[3:]]
     logger = NanLogger(lambda _: None)
     logger.attach(accumulating)
@@ -227,7 +211,7 @@ def test_non_finite_gradients_are_seen_and_may_end_it(accumulating: CompiledStep
     assert [math.isnan(loss) for loss in history["loss"]] == [False, False, True, True, True]
     logger.detach()
     accumulating.initialize()
-    accumulating.variables[training.ACCUMULATE_STEPS] = 1
+    accumulating.variables[ACCUMULATE_STEPS] = 1
     NanLogger(refuse).attach(accumulating)
     with pytest.raises(FloatingPointError, match=r"step 3: 12 non-finite"):
         Trainer(accumulating).train(bad)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,23 +10,11 @@ import pytest
 
 from stepforge import runtime
 from stepforge.runtime import NanLogger
-from stepforge.runtime.step import CompiledStep
+from stepforge.runtime.step import ACCUMULATE_STEPS, MICRO_STEP, CompiledStep
 from support import handmade, training
-from support.training import ACCUMULATE_STEPS, MICRO_STEP, batches, snapshot
+from support.training import batches, snapshot
 
 pytestmark = pytest.mark.compiler
-
-
-@pytest.fixture
-def model() -> Iterator[CompiledStep]:
-    with training.load() as step:
-        yield step
-
-
-@pytest.fixture
-def accumulating() -> Iterator[CompiledStep]:
-    with training.load(3) as step:
-        yield step
 
 
 def exactly(text: str) -> str:

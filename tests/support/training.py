@@ -16,9 +16,6 @@ from stepforge.runtime.step import CompiledStep
 
 Batch = dict[str, NDArray[np.float32]]
 
-ACCUMULATE_STEPS = "/trainer/accumulate_steps"
-MICRO_STEP = "/trainer/micro_step"
-
 
 def loss(ctx: Context, x: Node, y: Node) -> TrainOutputs:
     """Least squares of `x @ w - y`; a metric of rank 1 too."""
@@ -67,6 +64,11 @@ def batches(count: int, seed: int = 0) -> list[Batch]:
         noise = generator.standard_normal((8, 3), dtype=np.float32)
         made.append({"x": x, "y": (x @ truth + noise / 100).astype(np.float32)})
     return made
+
+
+PER_EPOCH = 5
+DATA = batches(PER_EPOCH)
+HELD_OUT = batches(2, seed=9)
 
 
 def snapshot(step: CompiledStep) -> dict[str, Any]:
