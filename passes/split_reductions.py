@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from math import log2
 from typing import ClassVar
 
-from stepforge.passes import bindings, reductions, rewriting
-from stepforge.passes.bindings import arith, ir, linalg, math
+from stepforge.passes import bindings, reductions, rewriting, sum_terms
+from stepforge.passes.bindings import ir, linalg
 from stepforge.passes.errors import PassError
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.reductions import Reduction
-from stepforge.passes.rewriting import BARRIER, Body, Operand
+from stepforge.passes.rewriting import BARRIER, Operand
 from stepforge.passes.targets.target import Backend
 
 #: No loop that runs in one thread has more terms.
@@ -25,9 +25,6 @@ MAX_TERMS = 16_384
 _USUAL = 2_048
 #: Shorter parts than this are slower than leaving a rest over.
 _SHORTEST = 64
-#: IREE's code generator for these takes the sum of x * scalar for a contraction and fails ("failed
-#: to distribute"), and that of -x, which becomes a difference, for no reduction.
-_MISREADS_PRODUCTS = ("cuda", "rocm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,26 +162,10 @@ def _one_loop(work: Reduction) -> ir.Value:
     return loop.results[0]
 
 
-def _as_fma(term: Body) -> Body:
-    """The term with a product or a negation at its end as fma(x, y, -0.0): the same bits."""
-
-    def spelled(values: Sequence[ir.Value]) -> list[ir.Value]:
-        (value,) = term(values)
-        made_by = bindings.producer(value)
-        if made_by is None or made_by.name not in ("arith.mulf", "arith.negf"):
-            return [value]
-        zero, minus_one = (
-            arith.ConstantOp(value.type, ir.FloatAttr.get(value.type, number)).result
-            for number in (-0.0, -1.0)
-        )
-        factors = [*made_by.operands, minus_one][:2]
-        return [math.fma(factors[0], factors[1], zero)]
-
-    return spelled
-
-
 def split(op: ir.Operation, backend: Backend | None = None) -> None:
     """Replace a reduction, if it is long or reads a loop of its own, and fence what reads it."""
+    if backend in sum_terms.BACKENDS:
+        sum_terms.spell(op)
     result = op.results[0]
     is_long = reductions.terms(op) > MAX_TERMS
     obstacle = reductions.obstacle(op)
@@ -192,10 +173,7 @@ def split(op: ir.Operation, backend: Backend | None = None) -> None:
         raise reductions.refuse(op, obstacle)
     if is_long or (obstacle is None and reductions.has_producers(op)):
         with ir.InsertionPoint(op), op.location:
-            work = reductions.read(op)
-            if backend in _MISREADS_PRODUCTS:
-                work = replace(work, term=_as_fma(work.term))
-            result = combine(work)
+            result = combine(reductions.read(op))
         op.results[0].replace_all_uses_with(result)
     made_by = bindings.producer(result)
     if made_by is None or _is_fenced(result):

@@ -267,3 +267,8 @@ def test_dump_ir_has_the_module_before_and_after_each_pass(tmp_path: Path) -> No
     assert names[0] == "00-logical.mlir"
     assert "iree-stream.mlir" in names
     assert "stream.cmd.dispatch" in (tmp_path / "ir" / "iree-stream.mlir").read_text()
+
+
+def test_cuda_compiles_sums_of_products_and_of_what_is_negated() -> None:
+    case = Path(__file__).parent / "cases" / "split-reductions" / "products_for_cuda.mlir"
+    assert compile_module(case.read_text(encoding="utf-8"), "cuda").vmfb

@@ -26,6 +26,7 @@ VMVX = ("--iree-hal-target-device=local", "--iree-hal-local-target-device-backen
 VULKAN = ("--iree-hal-target-device=vulkan",)
 LLVMPIPE = (*VULKAN, "--iree-vulkan-target=llvmpipe")
 ADRENO = (*VULKAN, "--iree-vulkan-target=adreno")
+SM_80 = ("--iree-hal-target-device=cuda", "--iree-cuda-target=sm_80")
 SM_90 = ("--iree-hal-target-device=cuda", "--iree-cuda-target=sm_90")
 
 
@@ -277,6 +278,54 @@ def to_host_on_vulkan() -> bool:
     return done.returncode != 0
 
 
+def sum_of(term: str) -> str:
+    """The sums of 64 terms that a loop of its own makes."""
+    return f"""
+    func.func @f(%a: tensor<16x64xf32>, %s: tensor<f32>) -> tensor<16xf32> {{
+      %zero = arith.constant 0.0 : f32
+      %e = tensor.empty() : tensor<16x64xf32>
+      %t = linalg.generic {{
+        indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> ()>,
+                         affine_map<(d0, d1) -> (d0, d1)>],
+        iterator_types = ["parallel", "parallel"]
+      }} ins(%a, %s : tensor<16x64xf32>, tensor<f32>) outs(%e : tensor<16x64xf32>) {{
+      ^bb0(%x: f32, %y: f32, %o: f32):
+        %v = {term} : f32
+        linalg.yield %v : f32
+      }} -> tensor<16x64xf32>
+      %e1 = tensor.empty() : tensor<16xf32>
+      %o1 = linalg.fill ins(%zero : f32) outs(%e1 : tensor<16xf32>) -> tensor<16xf32>
+      %r = linalg.reduce {{ arith.addf }} ins(%t : tensor<16x64xf32>) outs(%o1 : tensor<16xf32>)
+           dimensions = [1]
+      return %r : tensor<16xf32>
+    }}"""
+
+
+def sum_of_products_for_cuda() -> bool:
+    return fails_to_compile(sum_of("arith.mulf %x, %y"), SM_80)
+
+
+def sum_of_negations_for_cuda() -> bool:
+    return fails_to_compile(sum_of("arith.negf %x"), SM_80)
+
+
+def scatter_add_races_on_lavapipe() -> bool:
+    source = """
+    func.func @f(%u: tensor<4096x64xf32>, %i: tensor<4096x1xi32>) -> tensor<16x64xf32> {
+      %zero = arith.constant dense<0.0> : tensor<16x64xf32>
+      %r = iree_linalg_ext.scatter dimension_map = [0] unique_indices(false)
+           ins(%u, %i : tensor<4096x64xf32>, tensor<4096x1xi32>) outs(%zero : tensor<16x64xf32>) {
+      ^bb0(%new: f32, %old: f32):
+        %s = arith.addf %old, %new : f32
+        iree_linalg_ext.yield %s : f32
+      } -> tensor<16x64xf32>
+      return %r : tensor<16x64xf32>
+    }"""
+    rows = (np.arange(4096, dtype=np.int32) % 16).reshape(4096, 1)
+    sums = run(source, LLVMPIPE, np.ones((4096, 64), np.float32), rows)[0]
+    return not np.array_equal(sums, np.full((16, 64), 256, np.float32))
+
+
 TRAPS: Sequence[Trap] = (
     Trap("B1", "an in-place transpose is wrong", in_place_transpose),
     Trap("B2", "an in-place A @ A is wrong", in_place_matmul),
@@ -298,6 +347,9 @@ TRAPS: Sequence[Trap] = (
         "S", "more push constants than the device has fail at load", too_many_push_constants, True
     ),
     Trap("T", "the CPU backend flushes denormals", denormals_are_flushed),
+    Trap("U1", "a sum of x * scalar does not compile for CUDA", sum_of_products_for_cuda),
+    Trap("U2", "a sum of -x does not compile for CUDA", sum_of_negations_for_cuda),
+    Trap("V", "scatter adds race on lavapipe", scatter_add_races_on_lavapipe, True),
 )
 
 

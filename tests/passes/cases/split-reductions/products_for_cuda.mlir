@@ -7,6 +7,9 @@
 // CHECK-LABEL: func.func @negation
 // CHECK: %[[TERM:.*]] = math.fma
 // CHECK: arith.addf %[[TERM]]
+// CHECK-LABEL: func.func @read_twice
+// CHECK: math.fma
+// CHECK-NOT: arith.negf
 func.func @product(%x: tensor<64xf32>, %s: tensor<f32>) -> tensor<f32> {
   %zero = arith.constant 0.0 : f32
   %out0 = tensor.empty() : tensor<f32>
@@ -36,4 +39,19 @@ func.func @negation(%x: tensor<64xf32>) -> tensor<f32> {
   } -> tensor<64xf32>
   %sum = linalg.reduce { arith.addf } ins(%less : tensor<64xf32>) outs(%init : tensor<f32>) dimensions = [0]
   return %sum : tensor<f32>
+}
+func.func @read_twice(%x: tensor<8x8xf32>) -> (tensor<8xf32>, tensor<8x8xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %out0 = tensor.empty() : tensor<8xf32>
+  %init = linalg.fill ins(%zero : f32) outs(%out0 : tensor<8xf32>) -> tensor<8xf32>
+  %out1 = tensor.empty() : tensor<8x8xf32>
+  %less = linalg.generic {indexing_maps = [affine_map<(d0, d1) -> (d0, d1)>, affine_map<(d0, d1) -> (d0, d1)>],
+                          iterator_types = ["parallel", "parallel"]}
+      ins(%x : tensor<8x8xf32>) outs(%out1 : tensor<8x8xf32>) {
+  ^bb0(%a: f32, %o: f32):
+    %n = arith.negf %a : f32
+    linalg.yield %n : f32
+  } -> tensor<8x8xf32>
+  %sum = linalg.reduce { arith.addf } ins(%less : tensor<8x8xf32>) outs(%init : tensor<8xf32>) dimensions = [1]
+  return %sum, %less : tensor<8xf32>, tensor<8x8xf32>
 }
