@@ -10,6 +10,7 @@ from stepforge.frontend.collect import GRADIENT, collect, variable_order
 from stepforge.frontend.context import Context
 from stepforge.frontend.describe import group_of, groups, resolved_values, unique
 from stepforge.frontend.dtypes import DTypeLike, float32
+from stepforge.frontend.entry_names import check_entry_names
 from stepforge.frontend.errors import OptimizerError
 from stepforge.frontend.global_step import GLOBAL_STEP_VARIABLE_NAME
 from stepforge.frontend.graph import Graph
@@ -27,7 +28,6 @@ from stepforge.frontend.schedules.cosine import (
 from stepforge.frontend.variables import Variable, VariableSpec
 
 AfterUpdate: TypeAlias = Callable[[Context, Graph], None]
-RESERVED_FUNCTIONS = ("initialize", "read", "self_test", "write")
 
 
 def trace(
@@ -48,9 +48,11 @@ def trace(
         further (as `monotonic_projection` does) or to add outputs.
 
     Slots, counters and settable hyperparameters are created in the Context. Raises OptimizerError
-    for names that collide and for optimizers that would share their state.
+    for names that collide or are those of training artifacts, and for optimizers that would share
+    their state.
     """
     named = {"step": optimizers} if isinstance(optimizers, Optimizer) else dict(optimizers)
+    check_entry_names(named)
     chosen = {name: _choose(context, name, parameters) for name in named}
     check_optimizers(named, context, chosen)
     entries: list[EntryPoint] = []
@@ -117,9 +119,6 @@ def check_optimizers(
     homes: dict[str, tuple[str, Resolved]] = {}
     lengths: dict[int, str] = {}
     for name, optimizer in named.items():
-        if not name.isidentifier() or name in RESERVED_FUNCTIONS:
-            expected = f"an identifier that is not one of {', '.join(RESERVED_FUNCTIONS)}"
-            raise OptimizerError("wrong name of an entry point", expected=expected, got=repr(name))
         _check_names(context, optimizer, chosen[name])
         hint = f"give one of them a scope: {type(optimizer).__name__}(scope=...)"
         if optimizer.counts_steps and scopes.setdefault(optimizer.scope, name) != name:

@@ -17,6 +17,7 @@ from stepforge.frontend.collect import collect
 from stepforge.frontend.context import Context
 from stepforge.frontend.describe import groups
 from stepforge.frontend.dtypes import TensorType
+from stepforge.frontend.entry_names import ACCUMULATE, EVALUATE, PREDICT, TRAIN_STEP
 from stepforge.frontend.errors import TrainingError
 from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.gradient import gradient
@@ -32,16 +33,14 @@ from stepforge.frontend.trace import AfterUpdate, check_optimizers, program_of
 from stepforge.frontend.training_checks import (
     check_callable,
     check_input_names,
+    check_input_types,
     check_named_nodes,
     check_of_graph,
     check_optimizer,
+    check_outputs,
 )
 from stepforge.frontend.variables import Variable
 
-TRAIN_STEP = "train_step"
-ACCUMULATE = "accumulate"
-EVALUATE = "evaluate"
-PREDICT = "predict"
 LOSS = "loss"
 
 
@@ -81,8 +80,8 @@ def train_program(
         micro-batch up; `train_step` takes the mean over all of them. The number is settable.
     after_update: called with the Context and the graph after the update, as in `trace`.
 
-    All trainable variables that the loss depends on are updated; frozen ones (`ctx.freeze()`) get
-    neither a gradient nor slots. Raises FrontendError.
+    All trainable variables that the loss depends on are updated; frozen ones (`ctx.freeze()`), and
+    those only behind `stop_gradient`, get neither a gradient nor slots. Raises FrontendError.
     """
     check_steps(ctx, accumulate_steps)
     types = _types(inputs)
@@ -120,7 +119,9 @@ def train_program(
 
 def _types(inputs: Mapping[str, Any]) -> dict[str, TensorType]:
     check_input_names(inputs)
-    return {name: tensor_spec(name, value) for name, value in inputs.items()}
+    types = {name: tensor_spec(name, value) for name, value in inputs.items()}
+    check_input_types(types)
+    return types
 
 
 def _traced(
@@ -167,6 +168,7 @@ def _reported(made: TrainOutputs) -> dict[str, Node]:
 def _add_outputs(ctx: Context, graph: Graph, outputs: Mapping[str, Node]) -> None:
     for name, node in outputs.items():
         ctx.add_output(graph, name, node)
+    check_outputs(ctx, graph)
 
 
 def _check_inputs(graph: Graph, made: TrainOutputs, types: Mapping[str, TensorType]) -> None:
@@ -196,7 +198,8 @@ def _chosen(ctx: Context, loss: Node) -> list[Variable]:
         raise TrainingError(
             "there is nothing to train: the loss depends on no trainable variable",
             got=f"{sum(1 for _ in ctx.root)} variables",
-            hint="make them with ctx.variable(...) in the loss function, and unfreeze some",
+            hint="make them with ctx.variable(...) in the loss function, unfreeze some, and let "
+            "them reach the loss without stop_gradient",
         )
     return chosen
 

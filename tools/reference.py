@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from stepforge.frontend.entry_names import TRAIN_STEP
 from stepforge.frontend.program import Argument, EntryPoint, Program
 from stepforge.frontend.program_json import program_from_json
-from stepforge.frontend.training import TRAIN_STEP
 from stepforge.runtime.container import Artifact
 from stepforge.runtime.scalars import DERIVATIONS
 from stepforge.tools.bounds import ACCURACY, Accuracy, Bounded, evaluate_bounded

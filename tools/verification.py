@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from stepforge.frontend import as_dtype
+from stepforge.frontend.entry_names import EVALUATE, PREDICT, TRAIN_STEP
 from stepforge.frontend.program import Result
-from stepforge.frontend.training import EVALUATE, PREDICT, TRAIN_STEP
 from stepforge.runtime.container import Artifact
 from stepforge.runtime.loading import load
 from stepforge.runtime.manifest import Argument, Function, Variable

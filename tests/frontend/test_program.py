@@ -215,6 +215,16 @@ def test_entry_points_are_identifiers(name: str) -> None:
         trace({name: Adam()}, context())
 
 
+@pytest.mark.parametrize("name", ["train_step", "accumulate", "evaluate", "predict", "initialize"])
+def test_entry_points_are_not_those_of_training(name: str) -> None:
+    ctx = context()
+    before = [v.path for v in ctx]
+    with pytest.raises(OptimizerError, match=f"{name!r} would be taken for .* training") as error:
+        trace({"step": Adam(), name: AdamW(scope="b")}, ctx)
+    assert "such as 'step'" in str(error.value)
+    assert [v.path for v in ctx] == before
+
+
 @pytest.mark.parametrize(
     "name", ["global_step", "optimizers/w", "AdamOptimizer/step", "trainer/x", "AdamOptimizer/a/b"]
 )
