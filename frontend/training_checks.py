@@ -6,10 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
+from stepforge.frontend.context import Context
+from stepforge.frontend.dtypes import TensorType
 from stepforge.frontend.errors import TrainingError
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.nan_tracing import NONFINITE
 from stepforge.frontend.optimizers.base import Optimizer
+from stepforge.frontend.scalars import host_scalars
 
 
 def check_input_names(inputs: object) -> None:
@@ -24,6 +27,37 @@ def check_input_names(inputs: object) -> None:
         if not isinstance(name, str) or not name.isidentifier():
             hint = "they are the loss function's keyword arguments"
             raise TrainingError("inputs have names of variables", got=repr(name), hint=hint)
+
+
+def check_input_types(types: Mapping[str, TensorType]) -> None:
+    """Raises TrainingError for an input that has no elements: its means are 0 / 0."""
+    for name, type_ in types.items():
+        if any(size < 1 for size in type_.shape):
+            raise TrainingError(
+                f"every dimension of an input is at least 1: {name!r}",
+                got=f"shape {type_.shape}",
+                hint="give the number of rows of a batch, such as 32x64xf32",
+            )
+
+
+def check_outputs(ctx: Context, graph: Graph) -> None:
+    """Raises TrainingError for an output that is an integer of host variables.
+
+    The device gets those as floats: that of a large count would be another number.
+    """
+    variables = {name: ctx.find_variable(name) for name in graph.inputs if name.startswith("/")}
+    inputs = [graph.inputs[k] for k, v in variables.items() if v and v.spec.storage == "host"]
+    outputs = ctx.outputs(graph)
+    host = host_scalars(inputs, outputs.values())
+    for name, node in outputs.items():
+        if node in host and node.dtype.is_integer:
+            raise TrainingError(
+                f"the output {name!r} is no integer of host variables alone",
+                got=repr(node),
+                hint='return ops.cast(x, "float32"), exact to 2^24, or read the variable at '
+                "run time: step.variables[path]",
+                location=node.location,
+            )
 
 
 def check_optimizer(optimizer: object) -> None:

@@ -9,9 +9,9 @@ own.
 
 from __future__ import annotations
 
-from stepforge.frontend.gradient.engine import gradient
+from stepforge.frontend.gradient.engine import followed, gradient
 from stepforge.frontend.gradient.rows import GRADIENTS
 from stepforge.frontend.gradient.rule import NotDifferentiable, Rule
 from stepforge.frontend.ops import stop_gradient
 
-__all__ = ["GRADIENTS", "NotDifferentiable", "Rule", "gradient", "stop_gradient"]
+__all__ = ["GRADIENTS", "NotDifferentiable", "Rule", "followed", "gradient", "stop_gradient"]

@@ -38,6 +38,24 @@ def gradient(output: Node, wrt: Sequence[Node]) -> list[Node]:
     return [cotangents[x] if x in cotangents else _zeros(x) for x in wrt]
 
 
+def followed(output: Node) -> frozenset[Node]:
+    """The nodes that a gradient of `output` reaches.
+
+    Not those only behind `stop_gradient`, integers or bools: their gradient is zero, whatever the
+    numbers are.
+    """
+    seen: set[Node] = {output}
+    pending = [output]
+    while pending:
+        node = pending.pop()
+        if node.op == "stop_gradient":
+            continue
+        found = [x for x in node.inputs if x.dtype.is_float and x not in seen]
+        seen.update(found)
+        pending.extend(found)
+    return frozenset(seen)
+
+
 def _between(wrt: frozenset[Node], output: Node) -> dict[Node, None]:
     """The float nodes on a way from `wrt` to `output`, operands first."""
     path: dict[Node, None] = {}

@@ -16,8 +16,8 @@ from stepforge.frontend.clipping import (
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType, DTypeLike, as_dtype, float32
 from stepforge.frontend.errors import OptimizerError
-from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.global_step import increment_counter_graph, increment_global_step_graph
+from stepforge.frontend.gradient import followed
 from stepforge.frontend.gradient import gradient as gradients_of
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import KNOWN_HYPERPARAMETERS, check_spec
@@ -136,7 +136,8 @@ class Optimizer(ABC):
         """Adds one step that lowers the loss: `update_graph_with_gradients` with its gradients.
 
         loss: rank 0, a float. Updated are the trainable variables whose values before the step
-        (`variable.input(graph)`) it depends on. Raises OptimizerError where there is none.
+        (`variable.input(graph)`) it depends on, not through `stop_gradient`. Raises OptimizerError
+        where there is none.
         """
         variables = variables_behind(ctx, graph, loss)
         if not variables:
@@ -144,7 +145,8 @@ class Optimizer(ABC):
                 "the loss depends on no trainable variable of the Context",
                 expected="at least one trainable variable's value in what the loss is made of",
                 got=repr(loss),
-                hint="use variable.value_graph(graph) where the loss is computed",
+                hint="use variable.value_graph(graph) where the loss is computed, and not only "
+                "in stop_gradient",
             )
         gradients = gradients_of(loss, [variable.input(graph) for variable in variables])
         named = {v.path: x for v, x in zip(variables, gradients, strict=True)}
@@ -213,8 +215,11 @@ class Optimizer(ABC):
 
 
 def variables_behind(ctx: Context, graph: Graph, loss: Node) -> list[Variable]:
-    """The trainable variables whose values before the step a loss depends on, as created."""
-    needed = set(reachable([loss]))
+    """The trainable variables whose values before the step a loss depends on, as created.
+
+    Those that only `stop_gradient` lets through are not: a zero gradient would still decay them.
+    """
+    needed = followed(loss)
     return [v for v in ctx.root.trainable_variables() if graph.inputs.get(v.path) in needed]
 
 

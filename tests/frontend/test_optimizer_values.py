@@ -218,6 +218,9 @@ def test_a_loss_must_depend_on_a_trainable_variable() -> None:
     with pytest.raises(OptimizerError, match="depends on no trainable variable"):
         Adam().update_graph(ctx, graph, graph.input("loss", "float32"))
     assert graph.variable_values == {}
+    w = ctx.get_variable("/encoder/w").value_graph(graph)
+    with pytest.raises(OptimizerError, match=r"no trainable variable(.|\n)*stop_gradient"):
+        Adam().update_graph(ctx, graph, ops.reduce_sum(ops.stop_gradient(w)))
 
 
 def test_update_graph_is_an_update_with_the_gradients_of_the_loss() -> None:

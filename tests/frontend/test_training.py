@@ -9,6 +9,7 @@ import pytest
 
 from stepforge.frontend import (
     Adam,
+    AdamW,
     Context,
     FrontendError,
     Graph,
@@ -118,6 +119,38 @@ def test_frozen_variables_keep_their_values_and_have_no_slots() -> None:
     for path in ("/encoder/w", "/encoder/b"):
         assert (step.variables[path] == before[path]).all()
     assert (step.variables["/head/w"] != before["/head/w"]).any()
+
+
+def stopped(ctx: Context, x: Node, y: Node) -> Node:
+    """A head on features that it does not train, in a scale that only decides."""
+    features = ops.stop_gradient(linear(ctx.at("encoder"), x, 5))
+    scale = ctx.variable("scale", (), initializer=initializers.ones()).value_graph(x.graph)
+    error = ops.where(scale > 0.0, linear(ctx.at("head"), features, 3) - y, y)
+    return ops.reduce_mean(error * error)
+
+
+def test_what_is_behind_stop_gradient_alone_is_left_alone() -> None:
+    """A zero gradient would still give it slots, and AdamW would decay it."""
+    program = train_program(stopped, Context(), AdamW(weight_decay=0.1), inputs=INPUTS)
+    assert program.entry_point("train_step").parameters == ("/head/w", "/head/b")
+    slots = {spec.of for spec in program.variables if spec.role == "slot"}
+    assert slots == {"/head/b", "/head/w"}
+    step = ReferenceStep(program)
+    step.initialize()
+    before = {path: np.copy(value) for path, value in step.variables.items()}
+    step.step(batch(1), "train_step")
+    for path in ("/encoder/w", "/encoder/b", "/scale"):
+        assert (step.variables[path] == before[path]).all()
+    assert (step.variables["/head/w"] != before["/head/w"]).any()
+
+
+def test_one_way_without_stop_gradient_is_enough() -> None:
+    def loss(ctx: Context, x: Node, y: Node) -> Node:
+        out = linear(ctx, x, 3)
+        return ops.reduce_mean(out * ops.stop_gradient(out) - y)
+
+    program = train_program(loss, Context(), AdamW(), inputs=INPUTS)
+    assert program.entry_point("train_step").parameters == ("/w", "/b")
 
 
 def test_the_nearest_scope_decides_what_is_frozen() -> None:
@@ -249,7 +282,21 @@ def host_number_of_the_device(ctx: Context, x: Node, y: Node) -> Node:
     return loss
 
 
+def counts(ctx: Context, x: Node, y: Node) -> TrainOutputs:
+    count = ctx.variable(
+        "count", (), "int64", storage="host", trainable=False, initializer=initializers.zeros()
+    )
+    made = model(ctx, x, y)
+    return TrainOutputs(loss=made.loss, metrics={"n": count.value_graph(x.graph) + 1})
+
+
+def all_stopped(ctx: Context, x: Node, y: Node) -> Node:
+    return ops.stop_gradient(model(ctx, x, y).loss)
+
+
 REFUSED = {
+    counts: r"output 'n' is no integer of host(.|\n)*ops.cast\(x, \"float32\"\)",
+    all_stopped: "nothing to train(.|\n)*without stop_gradient",
     host_number_of_the_device: "train_step: the new value of '/last'(.|\\n)*without storage='host'",
     tensor_loss: "a loss is one float(.|\n)*ops.reduce_mean",
     nothing_to_train: "nothing to train",
@@ -258,6 +305,21 @@ REFUSED = {
     changes_when_it_evaluates: "evaluate changes no variable(.|\n)*/seen(.|\n)*is_training",
     reports_the_loss_twice: "the loss is reported already",
 }
+
+
+def test_a_count_of_host_variables_is_reported_as_a_float() -> None:
+    def loss(ctx: Context, x: Node, y: Node) -> TrainOutputs:
+        made = counts(ctx, x, y)
+        count = ops.cast(made.metrics["n"], "float32")
+        whole = ops.cast(ops.reduce_sum(x), "int32")  # of the device: as it is
+        return TrainOutputs(loss=made.loss, metrics={"n": count, "whole": whole})
+
+    program = train_program(loss, Context(), Adam(), inputs=INPUTS)
+    step = ReferenceStep(program)
+    step.initialize()
+    assert step.step(batch(0), "train_step")["n"] == 1.0
+    table = program.entry_point("train_step").table
+    assert [x.dtype.name for x in table if x.dtype.is_integer] == []
 
 
 @pytest.mark.parametrize("loss", REFUSED, ids=lambda f: f.__name__)
@@ -274,6 +336,9 @@ def test_a_wrong_loss_function_is_refused(loss: Any) -> None:
         ([("x", "8x4xf32")], "at least one input(.|\n)*got: .*'x'"),
         ({1: "8x4xf32"}, "names of variables(.|\n)*got: 1"),
         ({"the x": "8x4xf32"}, "names of variables(.|\n)*'the x'"),
+        ({"x": "8x4xf32", "y": "0x3xf32"}, r"at least 1: 'y'(.|\n)*got: shape \(0, 3\)"),
+        ({"x": np.zeros((8, 0)), "y": "8x3xf32"}, r"at least 1: 'x'(.|\n)*got: shape \(8, 0\)"),
+        ({"x": (-1, 4), "y": "8x3xf32"}, r"at least 1: 'x'(.|\n)*got: shape \(-1, 4\)"),
     ],
 )
 def test_wrong_inputs_are_refused(inputs: Any, text: str) -> None:
