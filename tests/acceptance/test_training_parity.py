@@ -64,13 +64,17 @@ def run_free(model: str, place: Place, steps: int, size: int) -> None:
     reference = ReferenceStep(made.program, "float64")
     reference.initialize()
     losses: list[float] = []
+    worst = 0.0
     with made.load(device=place.device) as step:
         step.initialize()
         for k, batch in enumerate(batches(steps, size), start=1):
             logits = reference.step({"image": batch["image"]}, "predict")["logits"]
             expected = float(reference.step(batch, "train_step")["loss"])
             losses.append(step.train_step(**batch)["loss"])
-            assert abs(losses[-1] - expected) <= k * allowed(model, place, logits), k
+            share = abs(losses[-1] - expected) / (k * allowed(model, place, logits))
+            worst = max(worst, share)
+            assert share <= 1, k
+    print(f"{model} on {place.target}: {worst:.2f} of what is allowed in {steps} steps")
     if steps == STEPS:
         assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
@@ -102,6 +106,7 @@ def test_cnn(place: Place, steps: int) -> None:
     reference = ReferenceStep(made.program, "float64")
     losses: list[float] = []
     logits = np.zeros(0)
+    worst = 0.0
     with made.load(device=place.device) as step:
         step.initialize()
         for k, batch in enumerate(batches(steps, size)):
@@ -111,9 +116,12 @@ def test_cnn(place: Place, steps: int) -> None:
                 logits = reference.step({"image": batch["image"]}, "predict")["logits"]
             expected = reference.step(batch, "train_step" if whole else "evaluate")["loss"]
             losses.append(step.train_step(**batch)["loss"])
-            assert abs(losses[-1] - float(expected)) <= allowed("cnn", place, logits), k
+            share = abs(losses[-1] - float(expected)) / allowed("cnn", place, logits)
+            worst = max(worst, share)
+            assert share <= 1, k
             if whole:
                 assert_same_updates(reference, step)
+    print(f"cnn on {place.target}: {worst:.2f} of what is allowed in {steps} steps")
     if steps == STEPS:
         assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
