@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -12,6 +12,11 @@ from stepforge.frontend.accumulation import (
     accumulated,
     begin_accumulation,
     check_steps,
+)
+from stepforge.frontend.batch_sizes import (
+    check_same_for_each_size,
+    sized_types,
+    takes_batches,
 )
 from stepforge.frontend.collect import collect
 from stepforge.frontend.context import Context
@@ -27,13 +32,10 @@ from stepforge.frontend.optimizers.base import (
     loss_compute_dtype,
     variables_behind,
 )
-from stepforge.frontend.program import EntryPoint, Program
-from stepforge.frontend.tensor_spec import tensor_spec
+from stepforge.frontend.program import EntryPoint, Group, Program
 from stepforge.frontend.trace import AfterUpdate, check_optimizers, program_of
 from stepforge.frontend.training_checks import (
     check_callable,
-    check_input_names,
-    check_input_types,
     check_named_nodes,
     check_of_graph,
     check_optimizer,
@@ -67,6 +69,7 @@ def train_program(
     optimizer: Optimizer,
     *,
     inputs: Mapping[str, Any],
+    batch_sizes: Sequence[int] | None = None,
     accumulate_steps: int = 1,
     after_update: AfterUpdate | None = None,
 ) -> Program:
@@ -76,6 +79,9 @@ def train_program(
         it makes the model's variables in `ctx`, and `ctx.is_training(graph)` tells it whether it
         trains. It returns the loss, or TrainOutputs.
     inputs: name -> array, (shape, dtype), "32x64xf32"; the batch dimension is part of the shape.
+    batch_sizes: of inputs whose leading dimension is `?` (or None), such as "?x64xf32", the sizes
+        that are served. The largest has the entry points of plain names, one of 8 rows those called
+        `train_step_b8` and so on. All share the variables.
     accumulate_steps: above 1 there is an entry point `accumulate`, which adds the gradients of a
         micro-batch up; `train_step` takes the mean over all of them. The number is settable.
     after_update: called with the Context and the graph after the update, as in `trace`.
@@ -84,11 +90,35 @@ def train_program(
     those only behind `stop_gradient`, get neither a gradient nor slots. Raises FrontendError.
     """
     check_steps(ctx, accumulate_steps)
-    types = _types(inputs)
-    check_callable(loss_function, types)
+    sized = sized_types(inputs, batch_sizes)
+    check_callable(loss_function, inputs)
     check_optimizer(optimizer)
     entries: list[EntryPoint] = []
-    graph, made = _traced(TRAIN_STEP, loss_function, ctx, types, training=True)
+    first: list[EntryPoint] = []
+    described: list[Group] = []
+    for suffix, types in sized.items():
+        made, found = _entry_points(
+            loss_function, ctx, optimizer, types, suffix, accumulate_steps, after_update
+        )
+        if not suffix:
+            first, described = made, found
+        check_same_for_each_size(made, first, suffix)
+        entries.extend(entry for entry in made if not suffix or takes_batches(entry, sized))
+    return program_of(ctx, entries, described, optimizer.formula)
+
+
+def _entry_points(
+    loss_function: LossFunction,
+    ctx: Context,
+    optimizer: Optimizer,
+    types: Mapping[str, TensorType],
+    suffix: str,
+    accumulate_steps: int,
+    after_update: AfterUpdate | None,
+) -> tuple[list[EntryPoint], list[Group]]:
+    """The entry points of one batch size, and their groups of hyperparameters."""
+    entries: list[EntryPoint] = []
+    graph, made = _traced(TRAIN_STEP + suffix, loss_function, ctx, types, training=True)
     _check_inputs(graph, made, types)
     chosen = _chosen(ctx, made.loss)
     check_optimizers({TRAIN_STEP: optimizer}, ctx, {TRAIN_STEP: chosen})
@@ -100,28 +130,21 @@ def train_program(
     if after_update is not None:
         after_update(ctx, graph)
     _add_outputs(ctx, graph, _reported(made))
-    entries.append(collect(TRAIN_STEP, ctx, graph, scalars="table"))
+    entries.append(collect(TRAIN_STEP + suffix, ctx, graph, scalars="table"))
     if accumulate_steps > 1:
-        graph, made = _traced(ACCUMULATE, loss_function, ctx, types, training=True)
+        graph, made = _traced(ACCUMULATE + suffix, loss_function, ctx, types, training=True)
         accumulate(ctx, graph, _gradients(graph, made.loss, chosen))
         _add_outputs(ctx, graph, _reported(made))
-        entries.append(collect(ACCUMULATE, ctx, graph, scalars="table"))
+        entries.append(collect(ACCUMULATE + suffix, ctx, graph, scalars="table"))
     for name in (EVALUATE, PREDICT):
-        graph, made = _traced(name, loss_function, ctx, types, training=False)
+        graph, made = _traced(name + suffix, loss_function, ctx, types, training=False)
         _check_unchanged(name, graph)
         outputs = _reported(made) if name == EVALUATE else made.predictions
         if outputs:
             _add_outputs(ctx, graph, outputs)
-            entries.append(collect(name, ctx, graph, unused_inputs=False, scalars="table"))
+            entries.append(collect(name + suffix, ctx, graph, unused_inputs=False, scalars="table"))
     described = groups(TRAIN_STEP, optimizer, ctx, chosen, loss_compute_dtype(made.loss.dtype))
-    return program_of(ctx, entries, described, optimizer.formula)
-
-
-def _types(inputs: Mapping[str, Any]) -> dict[str, TensorType]:
-    check_input_names(inputs)
-    types = {name: tensor_spec(name, value) for name, value in inputs.items()}
-    check_input_types(types)
-    return types
+    return entries, list(described)
 
 
 def _traced(

@@ -141,5 +141,6 @@ def check_same(variable: Variable, spec: VariableSpec) -> None:
                 f"the variable {spec.name!r} exists already, with another {field}",
                 expected=repr(getattr(had, field)),
                 got=repr(getattr(spec, field)),
-                hint="choose another name, or delete the old variable first",
+                hint="choose another name, or delete the old variable first"
+                + ("; no variable's shape may follow the batch size" if field == "shape" else ""),
             )

@@ -54,7 +54,7 @@ def checked(
     Takes NumPy arrays (strided, unaligned and read-only ones too) and objects that offer DLPack or
     `__array__`. Raises `error`, which says what was expected, what was got, and what to do.
     """
-    array = _as_array(value, where, dtype, shape, error)
+    array = as_array(value, where, dtype, shape, error)
     if array.shape != shape:
         raise error(f"{where}: expected shape {shape}, got {array.shape}{_reshape(array, shape)}")
     if array.dtype != dtype:
@@ -79,9 +79,14 @@ def _reshape(array: Array, shape: tuple[int, ...]) -> str:
     return f"; the sizes agree: if the order of the elements does too, use .reshape({shape})"
 
 
-def _as_array(
-    value: Any, where: str, dtype: np.dtype[Any], shape: tuple[int, ...], error: type[InputError]
+def as_array(
+    value: Any,
+    where: str,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    error: type[InputError] = InputError,
 ) -> Array:
+    """`value` as an array of any dtype and shape; those that are expected are for messages."""
     expected = f"expected an array of {dtype.name}{list(shape)}"
     kind = cast(Any, type(value))
     if issubclass(kind, np.ma.MaskedArray):

@@ -11,14 +11,16 @@ from stepforge.runtime.arrays import Array, checked, numpy_dtype
 from stepforge.runtime.buffers import Memory, Tensor
 from stepforge.runtime.errors import GradientError, InputError
 from stepforge.runtime.executor import Call, Module
-from stepforge.runtime.manifest import Function, Scalar
+from stepforge.runtime.manifest import Argument, Function, Scalar
 from stepforge.runtime.mappings import by_path
 from stepforge.runtime.names import listed, nearest
 from stepforge.runtime.scalars import DERIVATIONS, Evaluator, compile_program, host_arguments
 from stepforge.runtime.state import State
 
-Inputs = dict[str, Tensor]
-"""Gradients and other inputs by name, in memory that the host writes; functions share them."""
+Inputs = dict[tuple[str, tuple[int, ...]], Tensor]
+"""Gradients and other inputs by name and shape, in memory that the host writes; functions share
+them.
+"""
 
 Following = list[tuple[str, Scalar]]
 """Values of host variables after a call, to be stored once it has succeeded."""
@@ -27,7 +29,7 @@ Following = list[tuple[str, Scalar]]
 def shared_inputs(functions: tuple[Function, ...], memory: Memory) -> Inputs:
     """Memory for every gradient and input of the functions."""
     return {
-        a.name: memory.shared(a.shape, numpy_dtype(a.dtype))
+        (a.name, a.shape): memory.shared(a.shape, numpy_dtype(a.dtype))
         for function in functions
         for a in function.arguments
         if a.role in ("gradient", "input")
@@ -60,7 +62,7 @@ class EntryPoint:
         self._evaluator: Evaluator | None = None if program is None else compile_program(program)
         self._table = _table(function, module.memory)
         self._tensors = [
-            _tensor(a.name, a.role, state, inputs, self._table)
+            _tensor(a, state, inputs, self._table)
             for a in function.arguments[: len(function.arguments) - len(numbers)]
         ]
         self._arrays = _given(function, "gradient", inputs)
@@ -199,7 +201,7 @@ def _fill(
 
 
 def _given(function: Function, role: str, inputs: Inputs) -> dict[str, Array]:
-    return {a.name: _array(inputs[a.name]) for a in function.arguments if a.role == role}
+    return {a.name: _array(inputs[a.name, a.shape]) for a in function.arguments if a.role == role}
 
 
 def _table(function: Function, memory: Memory) -> Tensor | None:
@@ -207,11 +209,11 @@ def _table(function: Function, memory: Memory) -> Tensor | None:
     return memory.shared(found[0].shape, numpy_dtype(found[0].dtype)) if found else None
 
 
-def _tensor(name: str, role: str, state: State, inputs: Inputs, table: Tensor | None) -> Tensor:
-    if role == "scalars":
+def _tensor(a: Argument, state: State, inputs: Inputs, table: Tensor | None) -> Tensor:
+    if a.role == "scalars":
         assert table is not None
         return table
-    return inputs[name] if role in ("gradient", "input") else state.tensors[name]
+    return inputs[a.name, a.shape] if a.role in ("gradient", "input") else state.tensors[a.name]
 
 
 def _array(tensor: Tensor) -> Array:

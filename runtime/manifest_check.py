@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from stepforge.runtime.batch_sizes import batch_inputs, variant
 from stepforge.runtime.errors import ArtifactFormatError, VersionMismatchError
 from stepforge.runtime.manifest import (
     ABI,
@@ -54,13 +55,9 @@ def check(manifest: Manifest) -> None:
         _check_variable(variable, table, seen, len(manifest.groups))
         seen.add(variable.name)
     functions = _unique("function", manifest.functions, lambda f: f.name)
-    inputs_seen: dict[str, Argument] = {}
     for function in manifest.functions:
         _check_function(function, table)
-        for a in function.arguments:
-            first = inputs_seen.setdefault(a.name, a) if a.role in ("gradient", "input") else a
-            same = (first.dtype, first.shape, first.role) == (a.dtype, a.shape, a.role)
-            _require(same, f"input {a.name!r} differs between functions")
+    _check_inputs(functions)
     for index, group in enumerate(manifest.groups):
         _check_group(f"group {index}", group, table, functions)
 
@@ -74,6 +71,39 @@ def _unique(what: str, items: tuple[T, ...], name: Callable[[T], str]) -> dict[s
     table = {name(item): item for item in items}
     _require(len(table) == len(items), f"{what} names must differ")
     return table
+
+
+def _check_inputs(functions: Mapping[str, Function]) -> None:
+    """Functions share inputs, but for the leading size of those for other batch sizes."""
+    seen: dict[str, Argument] = {}
+    batches: dict[str, tuple[str, ...]] = {}
+    for function in functions.values():
+        plain, rows = variant(function, functions)
+        if rows is None:
+            for a in function.arguments:
+                first = seen.setdefault(a.name, a) if a.role in ("gradient", "input") else a
+                same = (first.dtype, first.shape, first.role) == (a.dtype, a.shape, a.role)
+                _require(same, f"input {a.name!r} differs between functions")
+            continue
+        where = f"function {function.name!r}"
+        _check_batch(where, rows, function, functions[plain])
+        names = batch_inputs(function, functions[plain])
+        fits = bool(names) and batches.setdefault(plain, names) == names
+        _require(fits, f"{where}: the inputs with a row per example are not the same in each size")
+
+
+def _check_batch(where: str, rows: int, function: Function, plain: Function) -> None:
+    """Only the leading sizes differ."""
+    pairs = [[a for a in f.arguments if a.role == "input"] for f in (function, plain)]
+    same = [a.name for a in pairs[0]] == [a.name for a in pairs[1]]
+    _require(same, f"{where}: its inputs are not those of {plain.name!r}")
+    sizes: set[int] = set()
+    for a, b in zip(*pairs, strict=True):
+        batch = bool(b.shape) and a.shape == (rows, *b.shape[1:])
+        fits = a.dtype == b.dtype and (batch or a.shape == b.shape)
+        _require(fits, f"{where}: input {a.name!r} is not that of {plain.name!r} with {rows} rows")
+        sizes.update(b.shape[:1] if a.shape != b.shape else ())
+    _require(len(sizes) <= 1, f"{where}: batches of {plain.name!r} have several sizes")
 
 
 def _check_variable(

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from stepforge.runtime.arrays import Array
+from stepforge.runtime.batch_sizes import plain_names, sized_functions
 from stepforge.runtime.checkpoint import Contents, Origin, Snapshot, read_checkpoint
 from stepforge.runtime.entry import EntryPoint, default_entry
 from stepforge.runtime.errors import HostMemoryError, InputError
@@ -21,6 +22,7 @@ from stepforge.runtime.session import Session
 
 GLOBAL_STEP = "/global_step"
 LEARNING_RATE = "learning_rate"
+TRAIN_STEP = "train_step"
 ACCUMULATE_STEPS = "/trainer/accumulate_steps"
 MICRO_STEP = "/trainer/micro_step"
 
@@ -41,6 +43,7 @@ class CompiledStep:
         self._session = session = Session(manifest, module)
         self._entries = session.entries
         self._default = default_entry(session.entries)
+        self._sized = sized_functions(manifest.functions)
         self._tracers: tuple[Tracer, ...] = ()
         parameters = [v.name for v in manifest.variables if v.role == "parameter"]
         self._parameters = Values(parameters, session, "parameter", plain=True)
@@ -66,6 +69,12 @@ class CompiledStep:
     def functions(self) -> tuple[str, ...]:
         """The names of the entry points."""
         return tuple(f.name for f in self._manifest.functions if f.name != "self_test")
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """How many rows a batch may have, where the artifact serves several sizes; else empty."""
+        sized = self._sized.get(TRAIN_STEP)
+        return () if sized is None else tuple(sorted(sized.functions))
 
     @property
     def parameters(self) -> Values:
@@ -166,12 +175,12 @@ class CompiledStep:
     def train_step(self, /, **inputs: Any) -> dict[str, Any]:
         """Train on one batch, in place: the loss and the metrics by name, numbers where of rank 0.
 
-        inputs: by name, arrays of exactly the shapes and dtypes that were compiled. Where an update
-        takes several micro-batches (`/trainer/accumulate_steps`), each call gives one; the last of
-        them updates. Raises InputError before anything has changed, StateLostError when the device
-        fails.
+        inputs: by name, arrays of exactly the shapes and dtypes that were compiled; where there are
+        several `batch_sizes`, of one of them. Where an update takes several micro-batches
+        (`/trainer/accumulate_steps`), each call gives one; the last of them updates. Raises
+        InputError before anything has changed, StateLostError when the device fails.
         """
-        return self._call("train_step", inputs)
+        return self._call(TRAIN_STEP, inputs)
 
     def evaluate(self, /, **inputs: Any) -> dict[str, Any]:
         """The loss and the metrics of one batch; nothing is changed. As `train_step` otherwise."""
@@ -278,10 +287,13 @@ class CompiledStep:
         """Run an entry point of a training artifact."""
         with self._session.lock:
             self._session.check_usable()
-            function = self._training_function() if called == "train_step" else called
+            function = self._training_function() if called == TRAIN_STEP else called
             entry = self._entry(function)
             if entry is None or entry.takes_gradients:
-                refuse_call(called, self._entries)
+                refuse_call(called, plain_names(self._manifest.functions))
+            if function in self._sized:
+                function, inputs = self._sized[function].choose(inputs, called)
+                entry = self._entries[function]
             entry.load_inputs(inputs, called)
             self._session.run(entry)
             results = entry.results(NONFINITE)
@@ -296,7 +308,7 @@ class CompiledStep:
         numbers = self._session.state.numbers
         if numbers.get(MICRO_STEP, 0) + 1 < numbers.get(ACCUMULATE_STEPS, 1):
             return "accumulate"
-        return "train_step"
+        return TRAIN_STEP
 
     def _nonfinite(self, entry: EntryPoint) -> tuple[NanReport, ...]:
         number = int(self._session.state.numbers.get(GLOBAL_STEP, 0))

@@ -75,7 +75,8 @@ def _work(job: Job) -> tuple[Callable[[str], Artifact], str]:
     """What makes the artifact of a target, and a word on its size."""
     recipe = job.recipe
     if recipe.model is None:
-        _refuse(recipe, "--input", recipe.inputs, "--accumulate", recipe.accumulate)
+        _refuse(recipe, "--input", recipe.inputs, "--batch", recipe.batch_sizes)
+        _refuse(recipe, "--accumulate", recipe.accumulate)
         specs = _specs(recipe)
         return lambda target: _compile(job, target, specs), f"{len(specs)} parameters"
     _refuse(recipe, "--params", recipe.params, "--include", recipe.include or recipe.exclude)
@@ -130,6 +131,7 @@ def _compile_model(job: Job, target: str, function: Callable[..., Any]) -> Artif
         function,
         described.optimizer,
         inputs=job.recipe.inputs,
+        batch_sizes=job.recipe.batch_sizes or None,
         target=target,
         context=described.context,
         accumulate_steps=job.recipe.accumulate or 1,

@@ -67,6 +67,15 @@ def _failed(what: str, error: Exception) -> ToolError:
     return ToolError(f"--model: {what} does not run: {type(error).__name__}: {error}{line}")
 
 
+def parse_batch_sizes(values: Sequence[str]) -> tuple[int, ...]:
+    """`--batch 1,8 --batch 32` -> 1, 8, 32."""
+    texts = [text.strip() for value in values for text in value.split(",")]
+    for text in texts:
+        if not (text.isascii() and text.isdigit()):
+            raise ToolError(f"--batch takes numbers of rows, such as 1,8,32, got {text!r}")
+    return tuple(map(int, texts))
+
+
 def parse_inputs(assignments: Sequence[str]) -> Mapping[str, str]:
     """`NAME=SPEC` pairs, such as x=32x64xf32."""
     found: dict[str, str] = {}

@@ -13,7 +13,18 @@ from typing import Any, cast
 from stepforge.tools.errors import ToolError
 
 KEYS = (
-    *("params", "include", "exclude", "model", "input", "accumulate", "set", "settable", "target"),
+    *(
+        "params",
+        "include",
+        "exclude",
+        "model",
+        "input",
+        "batch",
+        "accumulate",
+        "set",
+        "settable",
+        "target",
+    ),
 )
 _BARE_WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
@@ -22,7 +33,8 @@ _BARE_WORD = re.compile(r"[A-Za-z_][\w.-]*")
 class Recipe:
     """`params`: a file or a mapping of specs. `settings`: hyperparameter -> value.
 
-    `model`: the loss function of a training step, whose `inputs` have names and specs.
+    `model`: the loss function of a training step, whose `inputs` have names and specs; those with
+    `?` are served in each of `batch_sizes`.
     """
 
     params: Path | Mapping[str, Any] | None = None
@@ -33,6 +45,7 @@ class Recipe:
     targets: tuple[str, ...] = ()
     model: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    batch_sizes: tuple[int, ...] = ()
     accumulate: int | None = None
 
 
@@ -71,8 +84,16 @@ def read_recipe(path: Path) -> Recipe:
         targets=_names(path, "target", fields),
         model=_model(path, fields.get("model")),
         inputs=cast("dict[str, Any]", fields.get("input", {})),
+        batch_sizes=_batch_sizes(path, fields.get("batch", [])),
         accumulate=accumulate,
     )
+
+
+def _batch_sizes(path: Path, value: Any) -> tuple[int, ...]:
+    sizes = cast("list[Any]", value) if isinstance(value, list) else [value]
+    if all(type(size) is int for size in sizes):
+        return tuple(cast("list[int]", sizes))
+    raise ToolError(f"{path}: batch must be numbers of rows, such as [1, 8, 32], got {value!r}")
 
 
 def _model(path: Path, value: Any) -> str | None:
@@ -113,6 +134,7 @@ def combine(base: Recipe, over: Recipe) -> Recipe:
         targets=over.targets or base.targets,
         model=over.model or base.model,
         inputs={**base.inputs, **over.inputs},
+        batch_sizes=over.batch_sizes or base.batch_sizes,
         accumulate=base.accumulate if over.accumulate is None else over.accumulate,
     )
 

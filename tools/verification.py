@@ -11,6 +11,7 @@ import numpy as np
 from stepforge.frontend import as_dtype
 from stepforge.frontend.entry_names import EVALUATE, PREDICT, TRAIN_STEP
 from stepforge.frontend.program import Result
+from stepforge.runtime.batch_sizes import variant
 from stepforge.runtime.container import Artifact
 from stepforge.runtime.loading import load
 from stepforge.runtime.manifest import Argument, Function, Variable
@@ -79,15 +80,17 @@ def _one_step(
 ) -> Iterator[Deviation]:
     variables = {variable.name: variable for variable in optimizer.manifest.variables}
     name = expected.entry.name
+    functions = {function.name: function for function in optimizer.manifest.functions}
+    function = functions[name]
+    plain, _ = variant(function, functions)
     if MICRO_STEP in variables:
         # The next call is of the last micro-batch, which updates, or of the first.
         last = optimizer.read_number(ACCUMULATE_STEPS) - 1
-        optimizer.write_number(MICRO_STEP, last if name == TRAIN_STEP else 0)
+        optimizer.write_number(MICRO_STEP, last if plain == TRAIN_STEP else 0)
     before = {path: _read(optimizer, variable) for path, variable in variables.items()}
-    (function,) = (x for x in optimizer.manifest.functions if x.name == name)
     given = _given(function, step, seed)
     exact = expected.step(before, given)
-    outputs = _call(optimizer, function, given)
+    outputs = _call(optimizer, plain, function, given)
     for result in expected.entry.results:
         if result.name in variables:
             variable = variables[result.name]
@@ -103,15 +106,15 @@ def _one_step(
 
 
 def _call(
-    optimizer: CompiledStep, function: Function, given: Mapping[str, Array]
+    optimizer: CompiledStep, plain: str, function: Function, given: Mapping[str, Array]
 ) -> Mapping[str, Any]:
-    """One call; the outputs by name."""
+    """One call, of the function that is called so in any batch size; the outputs by name."""
     if any(x.role == "gradient" for x in function.arguments):
         optimizer.step(given, function=function.name)
         return {}
-    if function.name == EVALUATE:
+    if plain == EVALUATE:
         return optimizer.evaluate(**given)
-    return optimizer.predict(**given) if function.name == PREDICT else optimizer.train_step(**given)
+    return optimizer.predict(**given) if plain == PREDICT else optimizer.train_step(**given)
 
 
 def _read(optimizer: CompiledStep, variable: Variable) -> Any:

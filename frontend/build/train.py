@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ def compile_train_step(
     optimizer: Optimizer,
     *,
     inputs: Mapping[str, Any],
+    batch_sizes: Sequence[int] | None = None,
     target: str = "cpu",
     context: Context | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -34,8 +35,8 @@ def compile_train_step(
 ) -> Artifact:
     """Compile a whole training step for one target: loss, gradients and update.
 
-    loss_function, inputs, accumulate_steps, after_update: as `train_program` takes them. The other
-    arguments, the proof and the errors are those of `compile_optimizer`.
+    loss_function, inputs, batch_sizes, accumulate_steps, after_update: as `train_program` takes
+    them. The other arguments, the proof and the errors are those of `compile_optimizer`.
 
     The artifact exports `train_step`, `evaluate` and, where the loss function gives predictions,
     `predict`; `runtime.load` makes methods of them.
@@ -52,6 +53,7 @@ def compile_train_step(
             context,
             optimizer,
             inputs=inputs,
+            batch_sizes=batch_sizes,
             accumulate_steps=accumulate_steps,
             after_update=after_update,
         )

@@ -11,7 +11,7 @@ from stepforge.frontend import KNOWN_OPTIMIZERS
 from stepforge.tools.compiling import Job, compile_job
 from stepforge.tools.hyperparameters import help_lines
 from stepforge.tools.machine import has_compiler, target_facts
-from stepforge.tools.model import parse_inputs
+from stepforge.tools.model import parse_batch_sizes, parse_inputs
 from stepforge.tools.outputs import output_paths
 from stepforge.tools.recipe import Recipe, combine, parse_settings, read_recipe, split_names
 from stepforge.tools.verb import Verb, file_size, json_option, print_json
@@ -57,7 +57,14 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     "inputs",
     multiple=True,
     metavar="NAME=SHAPExDTYPE",
-    help="An input of the model, such as x=32x64xf32 or labels=32xi32.",
+    help="An input of the model, such as x=32x64xf32 or labels=32xi32; with --batch, x=?x64xf32.",
+)
+@click.option(
+    "--batch",
+    "batch_sizes",
+    multiple=True,
+    metavar="ROWS,...",
+    help="The batch sizes that inputs with ? are compiled for, such as 1,8,32.",
 )
 @click.option(
     "--accumulate",
@@ -85,7 +92,8 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A recipe in TOML: params, include, exclude, model, [input], target, settable, [set].",
+    help="A recipe in TOML: params, include, exclude, model, [input], batch, target, settable, "
+    "[set].",
 )
 @click.option(
     "--loss-dtype",
@@ -112,6 +120,7 @@ def compile_command(
     exclude: tuple[str, ...],
     model: str | None,
     inputs: tuple[str, ...],
+    batch_sizes: tuple[str, ...],
     accumulate: int | None,
     targets: tuple[str, ...],
     output: str | None,
@@ -147,6 +156,7 @@ def compile_command(
         targets=targets,
         model=model,
         inputs=parse_inputs(inputs),
+        batch_sizes=parse_batch_sizes(batch_sizes),
         accumulate=accumulate,
     )
     recipe = command_line if config is None else combine(read_recipe(config), command_line)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from stepforge.runtime.batch_sizes import sized_functions, variant
 from stepforge.runtime.container import Artifact, read_artifact
 from stepforge.runtime.manifest import ITEM_SIZES, Argument, Group, Manifest, Target, Variable
 from stepforge.tools.verb import Verb, file_size, json_option, print_json, table
@@ -42,6 +43,7 @@ def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[
         ("contract", f"format {manifest.format_version}, calling convention {manifest.abi}"),
         ("formula", manifest.formula),
         *(("target", _target(target)) for target in manifest.targets),
+        *(("batch sizes", sizes) for sizes in _batch_sizes(manifest)),
         *manifest.facts,
     ]
     yield table(facts)
@@ -74,16 +76,28 @@ def _functions(manifest: Manifest) -> Iterator[Row]:
 
 
 def _inputs(manifest: Manifest) -> Iterator[Row]:
-    """What a training artifact is given, and which functions take it."""
-    takers: dict[str, list[str]] = {}
+    """What a training artifact is given, and which functions take it, in whatever size."""
+    takers: dict[str, dict[str, None]] = {}
     types: dict[str, str] = {}
+    functions = {function.name: function for function in manifest.functions}
     for function in manifest.functions:
+        plain, _ = variant(function, functions)
         for argument in function.arguments:
             if argument.role == "input":
-                takers.setdefault(argument.name, []).append(function.name)
-                types[argument.name] = _shaped(argument)
-    for name, functions in takers.items():
-        yield name, types[name], ", ".join(functions)
+                takers.setdefault(argument.name, {})[plain] = None
+                types.setdefault(argument.name, _shaped(argument))
+    for sized in sized_functions(manifest.functions).values():
+        for x in sized.inputs:
+            types[x.name] = "x".join(("?", *map(str, x.shape[1:]), x.dtype))
+    for name, taking in takers.items():
+        yield name, types[name], ", ".join(taking)
+
+
+def _batch_sizes(manifest: Manifest) -> Iterator[str]:
+    """How many rows a batch may have, where the artifact serves several sizes."""
+    sized = sized_functions(manifest.functions)
+    if sized:
+        yield ", ".join(map(str, sorted({n for x in sized.values() for n in x.functions})))
 
 
 def _totals(manifest: Manifest) -> Iterator[Row]:
