@@ -90,7 +90,7 @@ def _signature(entry: EntryPoint) -> list[str]:
 def _refuse_other(name: str, got: Sequence[str], wanted: Sequence[str]) -> NoReturn:
     raise TrainingError(
         "a loss function makes the same variables and outputs for each batch size",
-        expected=f"{name} {_without(wanted, got)}",
+        expected=f"{name}: {_without(wanted, got)}",
         got=_without(got, wanted),
         hint="it may read x.shape[0], and not decide by it what there is",
     )

@@ -10,7 +10,7 @@ import pytest
 
 from stepforge import runtime
 from stepforge.tools.errors import ToolError
-from stepforge.tools.model import load_function, parse_inputs
+from stepforge.tools.model import load_function, parse_batch_sizes, parse_inputs
 
 MODEL = """
 from scale import SCALE
@@ -60,6 +60,27 @@ def test_a_model_becomes_an_artifact_that_trains(cli, model: Path, tmp_path: Pat
 
 
 @pytest.mark.compiler
+def test_a_model_for_several_batch_sizes(cli, model: Path, tmp_path: Path) -> None:
+    made = tmp_path / "train.vmfb"
+    inputs = ("--input", "x=?x4xf32", "--input", "y=?x3xf32", "--batch", "8, 1", "--batch", "3")
+    cli("compile", "adamw", "--model", f"{model}:loss", *inputs, "-o", made)
+    with runtime.load(made) as step:
+        step.initialize()
+        assert step.batch_sizes == (1, 3, 8)
+        assert step.predict(x=np.ones((3, 4), np.float32))["p"].shape == (3, 3)
+    rows = [line.split() for line in cli("inspect", made).stdout.splitlines()]
+    assert ["batch", "sizes", "1,", "3,", "8"] in rows
+    assert ["x", "?x4xfloat32", "train_step,", "evaluate,", "predict"] in rows
+    assert ["y", "?x3xfloat32", "train_step,", "evaluate"] in rows
+    options = ("--device", "local-sync", "--steps", "2", "--json")
+    for function, count in {"train_step_b3": 1, "evaluate_b1": 1, "predict_b3": 9}.items():
+        shown = json.loads(cli("verify", made, "--function", function, *options).stdout)
+        kinds = {x["kind"]: x["elements"] for x in shown["devices"][0]["deviations"]}
+        assert kinds["output"] == 2 * count
+        assert ("parameter" in kinds) == (function == "train_step_b3")
+
+
+@pytest.mark.compiler
 def test_a_recipe_may_name_the_model(cli, model: Path, tmp_path: Path) -> None:
     recipe = model.with_name("recipe.toml")
     recipe.write_text('model = "model.py:loss"\n[input]\nx = "8x4xf32"\ny = "8x3xf32"\n')
@@ -78,6 +99,10 @@ REFUSED = {
     ("--model", "no.such:loss", "--input", "x=4xf32"): "does not run: ModuleNotFoundError",
     ("--model", "{model}:loss", "--params", "p.npz"): "--params belongs to parameters without",
     ("--params", "{model}", "--input", "x=4xf32"): "--input belongs to a model (--model)",
+    ("--params", "{model}", "--batch", "2"): "--batch belongs to a model (--model)",
+    ("--model", "{model}:loss", "--input", "x=?x4xf32"): "needs the sizes that the artifact is to",
+    ("--model", "{model}:loss", "--input", "x=4x4xf32", "--batch", "2"): "are for inputs with an",
+    ("--model", "{model}:loss", "--input", "x=?x4xf32", "--batch", "2,"): "takes numbers of rows",
     ("--params", "{model}", "--accumulate", "2"): "--accumulate belongs to a model (--model)",
 }
 
@@ -94,6 +119,11 @@ def test_what_the_model_raises_is_told_with_its_line(tmp_path: Path) -> None:
     path.write_text("x = 1\nx.nothing\n")
     with pytest.raises(ToolError, match=r"AttributeError: .*line 2 of broken\.py"):
         load_function(f"{path}:loss")
+
+
+def test_batch_sizes_are_numbers() -> None:
+    assert parse_batch_sizes(["1,8", " 32 "]) == (1, 8, 32)
+    assert parse_batch_sizes([]) == ()
 
 
 def test_inputs_are_names_and_specs() -> None:

@@ -43,12 +43,22 @@ def test_a_recipe_may_hold_the_parameters(tmp_path: Path) -> None:
     assert recipe.params == {"w/b": "3xf32"}
 
 
+def test_batch_sizes(tmp_path: Path) -> None:
+    several = read_recipe(write(tmp_path, "batch = [1, 8]"))
+    assert several.batch_sizes == (1, 8)
+    assert read_recipe(write(tmp_path, "batch = 8")).batch_sizes == (8,)
+    assert combine(several, Recipe()).batch_sizes == (1, 8)
+    assert combine(several, Recipe(batch_sizes=(2,))).batch_sizes == (2,)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("setable = ['x']", "did you mean 'settable'"),
-        ("xyz = 1", "has no use for the key 'xyz'; it knows accumulate, exclude"),
+        ("xyz = 1", "has no use for the key 'xyz'; it knows accumulate, batch, exclude"),
         ("set = 3", "set must be a table"),
+        ("batch = '8'", r"batch must be numbers of rows, such as \[1, 8, 32\], got '8'"),
+        ("batch = [8, true]", r"batch must be numbers of rows, .* got \[8, True\]"),
         ("target = [1]", "target must be a list of texts"),
         ("params = 3", "params must be a file name or a table"),
         ("= 3", "a recipe is TOML"),
