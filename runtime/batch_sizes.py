@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from stepforge.runtime.arrays import Array, as_array, numpy_dtype
 from stepforge.runtime.errors import InputError
 from stepforge.runtime.manifest import Argument, Function
@@ -35,6 +37,9 @@ class Sized:
         called: what the caller called. A batch that lacks its inputs, or has others of another
         rank, is one for the largest, which says so. Raises InputError for a size that is not there.
         """
+        size = self._rows(given)
+        if size in self.functions:
+            return self.functions[size], given
         arrays = {
             x.name: _converted(x, given[x.name], called) for x in self.inputs if x.name in given
         }
@@ -53,6 +58,16 @@ class Sized:
                 "(batch_sizes, --batch)"
             )
         return self.functions[size], {**given, **arrays}
+
+    def _rows(self, given: Mapping[str, Any]) -> int:
+        """The rows of a batch of plain arrays, the quick way; -1 for what needs a closer look."""
+        found: set[int] = set()
+        for x in self.inputs:
+            value = given.get(x.name)
+            if type(value) is not np.ndarray or len(value.shape) != len(x.shape):
+                return -1
+            found.add(value.shape[0])
+        return found.pop() if len(found) == 1 else -1
 
 
 def sized_functions(functions: Sequence[Function]) -> dict[str, Sized]:

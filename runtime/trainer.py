@@ -123,7 +123,8 @@ class Trainer:
         """Train until the epochs or the steps of the run are done, whichever is first.
 
         batches: mappings from input to array, in something that can be gone through once an epoch,
-            such as a list; or a function from the epoch's number to that epoch's.
+            such as a list; or a function from the epoch's number to that epoch's. Each has one of
+            the sizes that the artifact serves (`step.batch_sizes`), the last one too.
         epochs: one, if no steps are given either. steps: the run is over at once after so many.
         validation: batches to `evaluate` after each epoch, and at the end; the means of their
             metrics are `validation/loss` and so on in the history.

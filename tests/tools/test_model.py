@@ -70,6 +70,7 @@ def test_a_model_for_several_batch_sizes(cli, model: Path, tmp_path: Path) -> No
         assert step.predict(x=np.ones((3, 4), np.float32))["p"].shape == (3, 3)
     rows = [line.split() for line in cli("inspect", made).stdout.splitlines()]
     assert ["batch", "sizes", "1,", "3,", "8"] in rows
+    assert json.loads(cli("inspect", made, "--json").stdout)["batch_sizes"] == [1, 3, 8]
     assert ["x", "?x4xfloat32", "train_step,", "evaluate,", "predict"] in rows
     assert ["y", "?x3xfloat32", "train_step,", "evaluate"] in rows
     options = ("--device", "local-sync", "--steps", "2", "--json")

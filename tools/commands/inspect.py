@@ -29,7 +29,8 @@ def inspect_command(file: Path, list_variables: bool, as_json: bool) -> None:
     if as_json:
         size = len(artifact.vmfb_bytes)
         facts = {"file": str(file), "bytes": size, "sha256": artifact.sha256}
-        print_json({**facts, "manifest": artifact.manifest})
+        sizes = _batch_sizes(artifact.manifest)
+        print_json({**facts, "batch_sizes": sizes, "manifest": artifact.manifest})
         return
     click.echo("\n\n".join(_sections(file, artifact, list_variables)))
 
@@ -37,13 +38,14 @@ def inspect_command(file: Path, list_variables: bool, as_json: bool) -> None:
 def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[str]:
     manifest = artifact.manifest
     size = len(artifact.vmfb_bytes)
+    sizes = _batch_sizes(manifest)
     facts = [
         ("file", f"{file}, {size} bytes, SHA-256 {artifact.sha256}"),
         ("made by", f"stepforge {manifest.package_version} with IREE {manifest.iree_version}"),
         ("contract", f"format {manifest.format_version}, calling convention {manifest.abi}"),
         ("formula", manifest.formula),
         *(("target", _target(target)) for target in manifest.targets),
-        *(("batch sizes", sizes) for sizes in _batch_sizes(manifest)),
+        *([("batch sizes", ", ".join(map(str, sizes)))] if sizes else []),
         *manifest.facts,
     ]
     yield table(facts)
@@ -93,11 +95,10 @@ def _inputs(manifest: Manifest) -> Iterator[Row]:
         yield name, types[name], ", ".join(taking)
 
 
-def _batch_sizes(manifest: Manifest) -> Iterator[str]:
-    """How many rows a batch may have, where the artifact serves several sizes."""
+def _batch_sizes(manifest: Manifest) -> tuple[int, ...]:
+    """How many rows a batch may have, where the artifact serves several sizes; else empty."""
     sized = sized_functions(manifest.functions)
-    if sized:
-        yield ", ".join(map(str, sorted({n for x in sized.values() for n in x.functions})))
+    return tuple(sorted({rows for x in sized.values() for rows in x.functions}))
 
 
 def _totals(manifest: Manifest) -> Iterator[Row]:
