@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar, cast
@@ -24,6 +25,13 @@ def parse(data: bytes, where: str) -> Reader:
     except (ValueError, RecursionError) as error:
         raise ArtifactFormatError(f"{where}: not strict JSON: {error}") from error
     return Reader(value, where)
+
+
+def json_number(value: float | int | bool) -> Any:
+    """What `Reader.number` reads: JSON has no infinities and no NaN, which are {"float": "inf"}."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

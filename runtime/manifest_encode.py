@@ -8,10 +8,10 @@ the variable table are `[first, stride, count]`. Equal manifests give equal byte
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+from stepforge.runtime.json_reader import json_number
 from stepforge.runtime.manifest import (
     Argument,
     Function,
@@ -57,16 +57,9 @@ def to_json(manifest: Manifest) -> bytes:
     return text.encode()
 
 
-def number(value: float | int | bool) -> Any:
-    """JSON has no infinities and no NaN; those become {"float": "inf"}."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": repr(value)}
-    return value
-
-
 def _initializer(item: Initializer) -> Json:
-    value = None if item.value is None else number(item.value)
-    arguments = [number(a) for a in item.arguments]
+    value = None if item.value is None else json_number(item.value)
+    arguments = [json_number(a) for a in item.arguments]
     return {"arguments": arguments, "kind": item.kind, "seed": item.seed, "value": value}
 
 
@@ -207,7 +200,7 @@ def _scalars(program: ScalarProgram) -> Json:
         "dtype": program.dtype,
         "results": [list(pair) for pair in program.results],
         "rows": [
-            [item if isinstance(item, str) else number(item) for item in row]
+            [item if isinstance(item, str) else json_number(item) for item in row]
             for row in program.rows
         ],
         "table": list(program.table),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from stepforge.runtime.errors import ArtifactFormatError, CheckpointError
-from stepforge.runtime.json_reader import Reader, parse
+from stepforge.runtime.json_reader import Reader, json_number, parse
 
 FORMAT = 1
 _MAX_METRICS = 10_000
@@ -96,7 +95,7 @@ class Position:
             "steps": self.steps,
             "window": _encoded_means(self.window),
             "whole": _encoded_means(self.whole),
-            "best": None if self.best is None else _encoded_number(self.best),
+            "best": None if self.best is None else json_number(self.best),
             "waited": self.waited,
         }
         return json.dumps(value, separators=(",", ":"))
@@ -110,12 +109,8 @@ class Position:
             raise CheckpointError(f"the place in the run cannot be read: {error}") from error
 
 
-def _encoded_number(value: float) -> Any:
-    return value if math.isfinite(value) else {"float": str(value)}
-
-
 def _encoded_means(means: Means) -> Any:
-    sums = [[name, _encoded_number(total)] for name, total in means.sums]
+    sums = [[name, json_number(total)] for name, total in means.sums]
     return {"count": means.count, "sums": sums}
 
 

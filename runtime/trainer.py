@@ -15,6 +15,7 @@ from stepforge.runtime.events import Event
 from stepforge.runtime.history import VALIDATION, History
 from stepforge.runtime.position import Counters, Position
 from stepforge.runtime.progress import Progress, is_terminal
+from stepforge.runtime.run_record import RunRecord
 from stepforge.runtime.step import GLOBAL_STEP, MICRO_STEP, CompiledStep
 from stepforge.runtime.training_run import METADATA, Plan, Run, counter_reader
 
@@ -40,7 +41,8 @@ class Trainer:
 
     A run that was interrupted and resumed ends in the same state, bit for bit, as one that was not,
     on the same device and given the same batches: what it had used of an epoch is saved with each
-    checkpoint, and skipped. A Trainer is for one thread.
+    checkpoint, and skipped. Its history is that of the whole run, which `history.jsonl` in the
+    folder of the checkpoints keeps. A Trainer is for one thread.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Trainer:
         self._callbacks = tuple(callbacks)
         self._early_stop = early_stop
         self._progress = progress
-        self._resumed: Position | None = None
+        self._resumed: tuple[Position, RunRecord] | None = None
         self._run: Run | None = None
         self._stopped_early = False
 
@@ -109,7 +111,9 @@ class Trainer:
         restored = self._checkpoints.restore(self._step, strict=strict, check=_position_of)
         if restored is not None:
             where = f"checkpoint {restored.path}"
-            self._resumed = Position.decode(restored.metadata[METADATA], where)
+            position = Position.decode(restored.metadata[METADATA], where)
+            record = RunRecord.resumed(self._checkpoints.directory, restored.metadata)
+            self._resumed = position, record
         return restored
 
     def train(
@@ -130,7 +134,7 @@ class Trainer:
             metrics are `validation/loss` and so on in the history.
 
         The history has a row for every `log_every` steps, with the means over their batches and the
-        learning rate; after a resume, from there on. Ctrl-C saves a checkpoint, if there is where
+        learning rate; after a resume it has those of before too. Ctrl-C saves a checkpoint, if there is where
         to, and comes through; without, what it raised: the state is that after the last batch.
         Raises InputError, BatchError for what is no batch, NotInitializedError, and
         CheckpointWriteError, at once for a folder that is ahead of the state.
@@ -138,7 +142,7 @@ class Trainer:
         self._check_idle()
         plan = self._plan(batches, epochs, steps, validation)
         counters = counter_reader(self._step)()
-        position = self._resumed or Position(counters=counters)
+        position, record = self._resumed or (Position(counters=counters), self._new_record())
         if counters != position.counters:
             raise InputError("train: the state was changed since resume(); call it again, or not")
         if self._checkpoints is not None:
@@ -148,6 +152,7 @@ class Trainer:
             self._step,
             plan,
             position,
+            record,
             checkpoints=self._checkpoints,
             progress=progress,
             tell=self._tell,
@@ -194,6 +199,9 @@ class Trainer:
             log_every=self._log_every,
             early_stop=stop,
         )
+
+    def _new_record(self) -> RunRecord:
+        return RunRecord(None if self._checkpoints is None else self._checkpoints.directory)
 
     def _new_progress(self) -> Progress | None:
         stream: Any = sys.stderr

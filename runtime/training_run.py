@@ -15,6 +15,7 @@ from stepforge.runtime.events import EpochEnd, Event, Saved, StepEnd
 from stepforge.runtime.history import VALIDATION, History
 from stepforge.runtime.position import Counters, Means, Position
 from stepforge.runtime.progress import Moment, Progress
+from stepforge.runtime.run_record import RunRecord
 from stepforge.runtime.step import GLOBAL_STEP, MICRO_STEP, CompiledStep
 
 METADATA = "trainer"
@@ -46,23 +47,28 @@ class Run:
         step: CompiledStep,
         plan: Plan,
         position: Position,
+        record: RunRecord,
         *,
         checkpoints: Checkpoints | None,
         progress: Progress | None,
         tell: Callable[[Event], None],
     ) -> None:
-        self.history = History()
         self.stopping = False
         self._step = step
         self._counters = counter_reader(step)
         self._plan = plan
         self._position = self._began = position
+        self._record = record
         self._checkpoints = checkpoints
         self._progress = progress
         self._tell = tell
         self._per_epoch = length(plan.batches)
         self._saved: Position | None = None
         self._validated: Counters | None = None
+
+    @property
+    def history(self) -> History:
+        return self._record.history
 
     @property
     def ended_early(self) -> bool:
@@ -165,12 +171,12 @@ class Run:
             raise BatchError(f"validation: epoch {epoch} has no batches")
         values = {f"{VALIDATION}{name}": value for name, value in means.values().items()}
         self._validated = self._position.counters
-        self.history.add(self._position.counters.step, epoch, values)
+        self._record.add(self._position.counters.step, epoch, values)
         return values
 
     def _log(self, position: Position, epoch: int | None = None) -> None:
         values = {**self._rate(), **position.window.values()}
-        self.history.add(position.counters.step, epoch or position.epoch, values)
+        self._record.add(position.counters.step, epoch or position.epoch, values)
 
     def _save(self) -> None:
         path = self._write()
@@ -178,10 +184,11 @@ class Run:
             self._tell(Saved(self._position.counters.step, path))
 
     def _write(self) -> Path | None:
-        if self._checkpoints is None or self._saved == self._position:
-            return None
         position = self._position
-        path = self._checkpoints.save(self._step, metadata={METADATA: position.encode()})
+        if self._checkpoints is None or (self._saved == position and self._record.is_saved):
+            return None
+        texts = {METADATA: position.encode(), **self._record.save()}
+        path = self._checkpoints.save(self._step, metadata=texts)
         self._saved = position
         return path
 

@@ -82,8 +82,7 @@ def test_interrupted_and_resumed(tmp_path: Path, accumulate: int, batch: int) ->
         assert restored.step == (batch - 1) // accumulate
         rest = trainer.train(shuffled, **arguments)
         assert snapshot(step) == want
-    done = (batch - 1) // accumulate
-    assert [row for row in rest if row.step > done] == [row for row in whole if row.step > done]
+    assert list(rest) == list(whole)
 
 
 def test_killed_after_a_checkpoint_and_resumed(tmp_path: Path) -> None:
@@ -106,7 +105,7 @@ def test_killed_after_a_checkpoint_and_resumed(tmp_path: Path) -> None:
         assert restored.step == 4
         rest = trainer.train(shuffled, epochs=4)
         assert snapshot(step) == want
-    assert list(rest) == [row for row in whole if row.step > 4]
+    assert list(rest) == list(whole)
 
 
 def test_a_callback_that_interrupts(model: CompiledStep, tmp_path: Path) -> None:
@@ -143,7 +142,7 @@ def test_an_interrupt_after_the_device_is_done(tmp_path: Path) -> None:
         logger.detach()
         trainer.resume()
         history = trainer.train([DATA[0], bad, DATA[2]])
-    assert [row.step for row in history] == [3]
+    assert [row.step for row in history] == [1, 3], "the metrics of step 2 went with the interrupt"
 
 
 def test_an_interrupt_without_checkpoints(model: CompiledStep) -> None:
@@ -161,7 +160,7 @@ def test_an_interrupt_that_cannot_be_saved(model: CompiledStep, tmp_path: Path) 
     checkpoints = Checkpoints(tmp_path / "runs")
     with pytest.raises(KeyboardInterrupt) as caught:
         Trainer(model, checkpoints=checkpoints, callbacks=[block]).train(DATA)
-    assert caught.value.__notes__[0].startswith("no checkpoint was saved: cannot list")
+    assert caught.value.__notes__[0].startswith("no checkpoint was saved: cannot write the hist")
 
 
 def test_a_run_that_is_done_stays_done(model: CompiledStep, tmp_path: Path) -> None:
@@ -170,10 +169,92 @@ def test_a_run_that_is_done_stays_done(model: CompiledStep, tmp_path: Path) -> N
     before, names = snapshot(model), checkpoints.names()
     trainer = Trainer(model, checkpoints=checkpoints)
     trainer.resume()
-    assert len(trainer.train(DATA, epochs=2)) == 0
+    assert len(trainer.train(DATA, epochs=2)) == 2 * PER_EPOCH
     assert (snapshot(model), checkpoints.names()) == (before, names)
     trainer.resume()
-    assert len(trainer.train(DATA, epochs=3)) == PER_EPOCH
+    assert len(trainer.train(DATA, epochs=3)) == 3 * PER_EPOCH
+
+
+# The history of the whole run.
+
+
+def test_the_history_of_many_resumes(tmp_path: Path) -> None:
+    """Rows that validation adds to after they were saved, NaN, and steps that are taken twice."""
+    data = [DATA[0], {**DATA[1], "x": np.full((8, 4), np.nan, np.float32)}, *DATA[2:]]
+    options: Any = {"epochs": 4, "validation": HELD_OUT}
+    with training.load() as step:
+        whole = Trainer(step).train(data, **options)
+    for last in (5, 6, 9, 12):
+
+        def fail(trainer: Trainer, event: Event, last: int = last) -> None:
+            if isinstance(event, StepEnd) and event.step == last:
+                raise SystemExit
+
+        with training.load() as step:
+            checkpoints = Checkpoints(tmp_path)
+            trainer = Trainer(step, checkpoints=checkpoints, save_every=5, callbacks=[fail])
+            trainer.resume()
+            with pytest.raises(SystemExit):
+                trainer.train(data, **options)
+    with training.load() as step:
+        trainer = Trainer(step, checkpoints=Checkpoints(tmp_path))
+        restored = trainer.resume()
+        assert restored is not None
+        assert restored.step == 10
+        rows = trainer.train(data, **options).rows
+    assert repr(rows) == repr(whole.rows)  # NaN is not equal to itself
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 4 * PER_EPOCH + 4
+
+
+def test_the_last_validation_is_saved_too(model: CompiledStep, tmp_path: Path) -> None:
+    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path), save_every=3)
+    want = trainer.train(DATA, steps=3, validation=HELD_OUT)
+    assert want.series("validation/loss")[0] == [3]
+    trainer.resume()
+    assert list(trainer.train(DATA, steps=3, validation=HELD_OUT)) == list(want)
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
+
+
+@pytest.mark.parametrize(
+    ("harm", "text"), [(damage, "changed or damaged"), (Path.unlink, "No such file")]
+)
+def test_a_lost_history(
+    model: CompiledStep, tmp_path: Path, harm: Callable[[Path], None], text: str
+) -> None:
+    """The state is what counts: the run goes on, and says so."""
+    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path))
+    trainer.train(DATA, epochs=1)
+    harm(tmp_path / "history.jsonl")
+    with pytest.warns(CheckpointWarning, match=f"history of the run until here is lost.*{text}"):
+        trainer.resume()
+    history = trainer.train(DATA, epochs=2)
+    assert [row.step for row in history] == [6, 7, 8, 9, 10]
+    trainer.resume()
+    assert list(trainer.train(DATA, epochs=2)) == list(history)
+
+
+def test_a_history_that_cannot_be_written(model: CompiledStep, tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").mkdir()
+    with pytest.raises(
+        runtime.CheckpointWriteError, match=r"history of the run to .*history.jsonl"
+    ):
+        Trainer(model, checkpoints=Checkpoints(tmp_path)).train(DATA)
+    assert model.global_step == PER_EPOCH
+
+
+def test_a_checkpoint_from_before_histories_were_kept(model: CompiledStep, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    Trainer(model, checkpoints=checkpoints).train(DATA)
+    path = checkpoints.latest()
+    assert path is not None
+    texts = model.restore(path)
+    checkpoints.save(model, metadata={"trainer": texts["trainer"]})
+    trainer = Trainer(model, checkpoints=checkpoints)
+    trainer.resume()
+    assert [row.step for row in trainer.train(DATA, steps=6)] == [6]
 
 
 def test_early_stop_goes_on_waiting(model: CompiledStep, tmp_path: Path) -> None:
