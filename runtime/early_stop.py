@@ -16,8 +16,10 @@ class EarlyStop:
     """Ends the run after `patience` epochs in a row in which `metric` got no better.
 
     metric: a name in `EpochEnd.metrics`, as "validation/loss"; mode: "min" where less is better,
-    else "max"; min_delta: better means by more than this. NaN is never better. The state stays that
-    of the last step; the best one is among the checkpoints, or not.
+    else "max"; min_delta: better means by more than this. NaN is never better.
+    restore_best: False leaves the state as the last step made it. True makes it, when the run ends
+    in order (early or not), that after the best epoch: parameters, slots and counters. A copy of
+    it is kept on the host meanwhile, and in `best.safetensors` beside the checkpoints.
     Raises InputError for a patience below 1, another mode, or a min_delta that is negative or NaN.
     """
 
@@ -25,6 +27,7 @@ class EarlyStop:
     patience: int
     mode: Literal["min", "max"] = "min"
     min_delta: float = 0.0
+    restore_best: bool = False
 
     def __post_init__(self) -> None:
         patience: Any = self.patience
@@ -48,11 +51,12 @@ class EarlyStop:
                 f"EarlyStop: there is no metric {self.metric!r}{nearest(self.metric, metrics)}"
             )
         value = metrics[self.metric]
-        if self._is_better(value, best):
+        if self.is_better(value, best):
             return value, 0
         return best, waited + 1
 
-    def _is_better(self, value: float, best: float | None) -> bool:
+    def is_better(self, value: float, best: float | None) -> bool:
+        """Whether a value is better than the best one before; None: there was none."""
         if best is None:
             return not math.isnan(value)
         gain = best - value if self.mode == "min" else value - best

@@ -1,4 +1,4 @@
-"""The history of a run and, beside its checkpoints, a file of it that a resumed run goes on with."""
+"""The history of a run, and a file of it that lies beside the checkpoints, for a resumed run."""
 
 from __future__ import annotations
 
@@ -116,7 +116,8 @@ class RunRecord:
 
 
 def _numbers(values: Reader) -> dict[str, float]:
-    if not isinstance(values.value, dict):
+    found = values.value
+    if not isinstance(found, dict):
         values.fail("an object")
-    items = cast("dict[str, Any]", values.value).items()
+    items = cast("dict[str, Any]", found).items()
     return {name: float(Reader(x, values.where).number()) for name, x in items}

@@ -11,7 +11,7 @@ from stepforge.runtime.arrays import Array
 from stepforge.runtime.batch_sizes import plain_names, sized_functions
 from stepforge.runtime.checkpoint import Contents, Origin, Snapshot, read_checkpoint
 from stepforge.runtime.entry import EntryPoint, default_entry
-from stepforge.runtime.errors import HostMemoryError, InputError
+from stepforge.runtime.errors import CheckpointError, HostMemoryError, InputError
 from stepforge.runtime.executor import Module
 from stepforge.runtime.hyperparameters import Hyperparameters
 from stepforge.runtime.manifest import Manifest, Scalar
@@ -221,6 +221,17 @@ class CompiledStep:
             self._session.check_open()
             self._session.replace(contents.values)
         return contents.metadata
+
+    def restore_snapshot(self, snapshot: Snapshot) -> None:
+        """Replace the whole state by one that `snapshot()` of the same artifact returned.
+
+        Raises CheckpointError for that of another; then nothing changed.
+        """
+        if snapshot.origin.manifest != self._manifest:
+            raise CheckpointError("restore_snapshot: the snapshot is of another artifact's step")
+        with self._session.lock:
+            self._session.check_open()
+            self._session.replace(snapshot.values)
 
     def close(self) -> None:
         """Give the device's memory back, also that of `gradients`. Twice is fine.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from stepforge.runtime.batches import Batches, check_batches
+from stepforge.runtime.best_state import BestState
 from stepforge.runtime.checkpoint import Contents
 from stepforge.runtime.checkpoints import Checkpoints, Restored
 from stepforge.runtime.early_stop import EarlyStop
@@ -134,15 +136,16 @@ class Trainer:
             metrics are `validation/loss` and so on in the history.
 
         The history has a row for every `log_every` steps, with the means over their batches and the
-        learning rate; after a resume it has those of before too. Ctrl-C saves a checkpoint, if there is where
-        to, and comes through; without, what it raised: the state is that after the last batch.
+        learning rate; after a resume it has those of before too. Ctrl-C saves a checkpoint, if
+        there is where to, and comes through; without, what it raised: the state is that after the
+        last batch.
         Raises InputError, BatchError for what is no batch, NotInitializedError, and
         CheckpointWriteError, at once for a folder that is ahead of the state.
         """
         self._check_idle()
         plan = self._plan(batches, epochs, steps, validation)
         counters = counter_reader(self._step)()
-        position, record = self._resumed or (Position(counters=counters), self._new_record())
+        position, record = self._resumed or (Position(counters=counters), RunRecord(self._folder()))
         if counters != position.counters:
             raise InputError("train: the state was changed since resume(); call it again, or not")
         if self._checkpoints is not None:
@@ -153,6 +156,7 @@ class Trainer:
             plan,
             position,
             record,
+            best=self._best_state(position),
             checkpoints=self._checkpoints,
             progress=progress,
             tell=self._tell,
@@ -200,8 +204,15 @@ class Trainer:
             early_stop=stop,
         )
 
-    def _new_record(self) -> RunRecord:
-        return RunRecord(None if self._checkpoints is None else self._checkpoints.directory)
+    def _folder(self) -> Path | None:
+        return None if self._checkpoints is None else self._checkpoints.directory
+
+    def _best_state(self, position: Position) -> BestState | None:
+        if self._early_stop is None or not self._early_stop.restore_best:
+            return None
+        found = BestState(self._step, self._folder())
+        found.resume(self._early_stop, position)
+        return found
 
     def _new_progress(self) -> Progress | None:
         stream: Any = sys.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stepforge.runtime.batches import Batches, batches_of, length
+from stepforge.runtime.best_state import BestState
 from stepforge.runtime.checkpoints import Checkpoints
 from stepforge.runtime.early_stop import EarlyStop
 from stepforge.runtime.errors import BatchError, HyperparameterError, InputError
@@ -49,6 +50,7 @@ class Run:
         position: Position,
         record: RunRecord,
         *,
+        best: BestState | None,
         checkpoints: Checkpoints | None,
         progress: Progress | None,
         tell: Callable[[Event], None],
@@ -59,11 +61,13 @@ class Run:
         self._plan = plan
         self._position = self._began = position
         self._record = record
+        self._best = best
         self._checkpoints = checkpoints
         self._progress = progress
         self._tell = tell
         self._per_epoch = length(plan.batches)
         self._saved: Position | None = None
+        self._is_done = False
         self._validated: Counters | None = None
 
     @property
@@ -77,16 +81,21 @@ class Run:
         return stop is not None and self._position.waited >= stop.patience
 
     def go(self) -> None:
-        """Train until an end is reached."""
+        """Train until an end is reached; then the best state is restored, if it is to be."""
         if self._progress is not None:
             self._progress.begin(self._position.counters.step, self._fraction())
         while not self._is_over():
             self._epoch()
         if self._position != self._began:
             self._finish()
+        if self._best is not None:
+            self._is_done = True
+            self._best.restore()
 
     def save_interrupted(self) -> None:
         """Save where the run is, in the middle of whatever it was."""
+        if self._is_done:
+            return  # it is saved, and the state may be that of the best epoch
         counters = self._counters()
         if counters != self._position.counters:
             # The batch was used; its metrics went with the interrupt.
@@ -141,6 +150,8 @@ class Run:
         best, waited = position.best, position.waited
         if self._plan.early_stop is not None:
             best, waited = self._plan.early_stop.after_epoch(best, waited, metrics)
+            if self._best is not None and best is not None and not waited:
+                self._best.keep(best)
         self._position = position.after_epoch(best, waited)
         if self._progress is not None:
             self._progress.finish_epoch(self._moment(epoch, {**metrics, **self._rate()}))

@@ -271,6 +271,83 @@ def test_early_stop_goes_on_waiting(model: CompiledStep, tmp_path: Path) -> None
     assert trainer.stopped_early
 
 
+# The best state.
+
+
+def worse(step: CompiledStep) -> Callable[[int], list[Batch]]:
+    """Batches of epochs of which the second is the best."""
+
+    def of(epoch: int) -> list[Batch]:
+        step.learning_rate = 0.01 if epoch < 3 else 10.0
+        return DATA
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("save_every", "fails_at"),
+    [(None, 6), (None, 11), (None, 18), (4, 6), (4, 10), (4, 11), (4, 14), (4, 18)],
+)
+def test_the_best_state_after_a_resume(
+    tmp_path: Path, save_every: int | None, fails_at: int
+) -> None:
+    """Killed while the best epoch is taken, right after it, or later."""
+    options: Any = {"early_stop": EarlyStop("validation/loss", 9, restore_best=True)}
+    arguments: Any = {"epochs": 4, "validation": HELD_OUT}
+    with training.load() as step:
+        Trainer(step, **options).train(worse(step), **arguments)
+        want = snapshot(step)
+        assert step.global_step == 10
+
+    def fail(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, StepEnd) and event.step == fails_at:
+            raise SystemExit
+
+    options.update(checkpoints=Checkpoints(tmp_path), save_every=save_every)
+    with training.load() as step, pytest.raises(SystemExit):
+        Trainer(step, callbacks=[fail], **options).train(worse(step), **arguments)
+    for _ in range(2):  # the second time there is nothing left to do
+        with training.load() as step:
+            trainer = Trainer(step, **options)
+            trainer.resume()
+            trainer.train(worse(step), **arguments)
+            assert snapshot(step) == want
+    assert Checkpoints(tmp_path).names()[-1] == "step-00000020.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("harm", "text"),
+    [
+        (Path.unlink, "No such file"),
+        (lambda path: path.write_bytes(b""), "is damaged"),
+        (lambda path: path.write_bytes((path.parent / "of_1").read_bytes()), "loss .*, the best"),
+        (lambda path: training_checkpoint(path), "does not say what it was best by"),
+    ],
+)
+def test_a_lost_best_state(
+    model: CompiledStep, tmp_path: Path, harm: Callable[[Path], None], text: str
+) -> None:
+    def keep(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, StepEnd) and event.step == 6:
+            (tmp_path / "of_1").write_bytes((tmp_path / "best.safetensors").read_bytes())
+
+    options: Any = {
+        "checkpoints": Checkpoints(tmp_path),
+        "early_stop": EarlyStop("loss", 9, restore_best=True),
+    }
+    Trainer(model, callbacks=[keep], **options).train(worse(model), epochs=3)
+    harm(tmp_path / "best.safetensors")
+    trainer = Trainer(model, **options)
+    trainer.resume()
+    with pytest.warns(CheckpointWarning, match=f"best state of the run is lost.*{text}"):
+        trainer.train(worse(model), epochs=4)
+    assert model.global_step == 20
+
+
+def training_checkpoint(path: Path) -> None:
+    path.write_bytes((path.parent / "step-00000015.safetensors").read_bytes())
+
+
 def test_nothing_to_resume(model: CompiledStep, tmp_path: Path) -> None:
     before = snapshot(model)
     assert Trainer(model, checkpoints=Checkpoints(tmp_path)).resume() is None

@@ -249,6 +249,63 @@ def test_early_stop(model: CompiledStep, stop: EarlyStop, epochs: int) -> None:
     assert stopped_after(model, stop, [0.01, 0.01, 0.01, 0.0, 0.0, 0.01, 0.01, 0.01]) == epochs
 
 
+WORSE = [0.01, 0.01, 10.0, 10.0, 10.0]
+"""Learning rates of epochs, of which the second is the best."""
+
+
+@pytest.mark.parametrize("patience", [2, 9])
+def test_the_best_state_is_restored(model: CompiledStep, patience: int) -> None:
+    """However the run ends in order: early, or with its epochs; what was set is restored too."""
+    states: dict[int, dict[str, Any]] = {}
+
+    def keep(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, EpochEnd):
+            states[event.epoch] = snapshot(model)
+
+    def of(epoch: int) -> list[Batch]:
+        model.learning_rate = WORSE[epoch - 1]
+        return DATA
+
+    stop = EarlyStop("validation/loss", patience, restore_best=True)
+    trainer = Trainer(model, early_stop=stop, callbacks=[keep])
+    history = trainer.train(of, epochs=5, validation=HELD_OUT)
+    assert len(states) == min(5, 2 + patience)
+    assert len(history) == PER_EPOCH * len(states)
+    assert np.argmin(history["validation/loss"]) == 1
+    assert snapshot(model) == states[2]
+    assert (model.global_step, model.learning_rate) == (2 * PER_EPOCH, np.float32(0.01))
+    model.train_step(**DATA[0])
+
+
+def test_no_epoch_was_the_best(model: CompiledStep) -> None:
+    bad = [{**batch, "x": np.full((8, 4), np.nan, np.float32)} for batch in DATA]
+    Trainer(model, early_stop=EarlyStop("loss", 1, restore_best=True)).train(bad, epochs=3)
+    assert model.global_step == PER_EPOCH
+
+
+def test_an_interrupt_while_the_best_state_is_restored(
+    model: CompiledStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: CompiledStep, _: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CompiledStep, "restore_snapshot", interrupt)
+    checkpoints = Checkpoints(tmp_path)
+    trainer = Trainer(
+        model, checkpoints=checkpoints, early_stop=EarlyStop("loss", 1, restore_best=True)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(DATA)
+    assert checkpoints.names() == ("step-00000005.safetensors",)
+
+
+def test_a_snapshot_of_another_artifact(model: CompiledStep, accumulating: CompiledStep) -> None:
+    before = snapshot(model)
+    with pytest.raises(runtime.CheckpointError, match="snapshot is of another artifact"):
+        model.restore_snapshot(accumulating.snapshot())
+    assert snapshot(model) == before
+
+
 def test_values_that_are_no_better() -> None:
     stop = EarlyStop("a", 3, min_delta=0.5)
     seen: list[tuple[float | None, int]] = [(None, 0)]
