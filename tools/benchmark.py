@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +15,13 @@ from typing import Any
 import numpy as np
 
 from stepforge.frontend import as_dtype
+from stepforge.frontend.entry_names import TRAIN_STEP
+from stepforge.runtime.batch_sizes import variant
 from stepforge.runtime.container import Artifact
 from stepforge.runtime.loading import load
 from stepforge.runtime.manifest import Manifest
+from stepforge.runtime.step import CompiledStep
+from stepforge.tools.verification import random_arguments
 
 # A sample is at least so long that the clock and the loop do not show in it.
 SAMPLE_SECONDS = 0.005
@@ -92,11 +96,16 @@ def _time(contender: Contender, count: int) -> float:
 
 @contextmanager
 def on_devices(artifact: Artifact, devices: Sequence[str]) -> Generator[list[Contender]]:
-    """One contender for each device, with seeded parameters and gradients in place."""
+    """One contender for each device, with seeded parameters and gradients in place; of a training
+    artifact, one for each device and batch size, with a seeded batch."""
     with ExitStack() as stack:
         found: list[Contender] = []
         for device in devices:
             optimizer = stack.enter_context(load(artifact, device=device))
+            if is_training(artifact.manifest):
+                optimizer.initialize(_required(artifact.manifest))
+                found.extend(_batches(device, optimizer))
+                continue
             optimizer.initialize(random_parameters(artifact.manifest))
             for name, values in random_parameters(artifact.manifest).items():
                 optimizer.gradients[name][...] = values
@@ -115,13 +124,37 @@ def random_parameters(manifest: Manifest) -> Mapping[str, Any]:
     }
 
 
+def is_training(manifest: Manifest) -> bool:
+    """Whether it holds a whole training step, and takes batches in place of gradients."""
+    return any(function.name == TRAIN_STEP for function in manifest.functions)
+
+
+def _batches(device: str, optimizer: CompiledStep) -> Iterator[Contender]:
+    functions = {function.name: function for function in optimizer.manifest.functions}
+    sizes = len(optimizer.batch_sizes)
+    for function in functions.values():
+        plain, rows = variant(function, functions)
+        if plain == TRAIN_STEP:
+            name = device if rows is None else f"{device}, batches of {rows}"
+            name = f"{device}, largest batches" if rows is None and sizes > 1 else name
+            batch = random_arguments(function, 0, 0)
+            yield Contender(name, partial(optimizer.train_step, **batch))
+
+
+def _required(manifest: Manifest) -> Mapping[str, Any]:
+    """Values for the parameters that do not say how they begin."""
+    given = random_parameters(manifest)
+    kinds = {variable.name: variable.initializer.kind for variable in manifest.variables}
+    return {name: value for name, value in given.items() if kinds[name] == "required"}
+
+
 def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
 def is_adam(manifest: Manifest) -> bool:
-    """Whether it is the algorithm that torch's AdamW is, with any decay."""
-    return manifest.formula.startswith(("adam:", "adamw:"))
+    """Whether it is the algorithm that torch's AdamW is, with any decay, and nothing more."""
+    return not is_training(manifest) and manifest.formula.startswith(("adam:", "adamw:"))
 
 
 def torch_adamw(manifest: Manifest) -> tuple[Contender, ...]:

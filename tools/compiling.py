@@ -76,14 +76,16 @@ def _work(job: Job) -> tuple[Callable[[str], Artifact], str]:
     recipe = job.recipe
     if recipe.model is None:
         _refuse(recipe, "--input", recipe.inputs, "--batch", recipe.batch_sizes)
-        _refuse(recipe, "--accumulate", recipe.accumulate)
+        _refuse(recipe, "--accumulate", recipe.accumulate, "--after-update", recipe.after_update)
         specs = _specs(recipe)
         return lambda target: _compile(job, target, specs), f"{len(specs)} parameters"
     _refuse(recipe, "--params", recipe.params, "--include", recipe.include or recipe.exclude)
     if not recipe.inputs:
         raise ToolError("a training step needs inputs: give --input NAME=SHAPExDTYPE for each")
     function = load_function(recipe.model)
-    return lambda target: _compile_model(job, target, function), recipe.model
+    after = recipe.after_update
+    update = None if after is None else load_function(after, "--after-update")
+    return lambda target: _compile_model(job, target, function, update), recipe.model
 
 
 def _refuse(recipe: Recipe, *options: Any) -> None:
@@ -123,7 +125,9 @@ def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
     )
 
 
-def _compile_model(job: Job, target: str, function: Callable[..., Any]) -> Artifact:
+def _compile_model(
+    job: Job, target: str, function: Callable[..., Any], after_update: Callable[..., Any] | None
+) -> Artifact:
     from stepforge.frontend import compile_train_step  # noqa: PLC0415 - the compiler is optional
 
     described = describe(job.name, job.recipe.settings, job.recipe.settable)
@@ -135,6 +139,7 @@ def _compile_model(job: Job, target: str, function: Callable[..., Any]) -> Artif
         target=target,
         context=described.context,
         accumulate_steps=job.recipe.accumulate or 1,
+        after_update=after_update,
         dump_ir=_folder(job, target),
         isolate=job.isolate,
         timeout=job.timeout,

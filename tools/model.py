@@ -1,4 +1,4 @@
-"""Finding a model's loss function by its name, and the inputs it is given."""
+"""Finding a model's functions by their names, and the inputs it is given."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from typing import Any
 from stepforge.tools.errors import ToolError
 
 
-def load_function(spec: str) -> Callable[..., Any]:
+def load_function(spec: str, option: str = "--model") -> Callable[..., Any]:
     """The function of `model.py:function` or `package.module:function`. Runs the module.
 
-    Raises ToolError where there is no such function; what the module raises comes through as a
-    ToolError too, with the line.
+    option: what the user gave it with. Raises ToolError where there is no such function; what the
+    module raises comes through as a ToolError too, with the line.
     """
     place, colon, name = spec.rpartition(":")
     if not colon or not place or not name.isidentifier():
-        raise ToolError(f"--model takes FILE.py:FUNCTION or MODULE:FUNCTION, got {spec!r}")
-    module = _from_file(Path(place)) if place.endswith(".py") else _from_module(place)
+        raise ToolError(f"{option} takes FILE.py:FUNCTION or MODULE:FUNCTION, got {spec!r}")
+    is_file = place.endswith(".py")
+    module = _from_file(Path(place), option) if is_file else _from_module(place, option)
     found = getattr(module, name, None)
     if not callable(found):
         here = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise ToolError(
-            f"--model {spec}: {place} has no function {name!r}; it has {', '.join(here) or 'none'}"
+            f"{option} {spec}: {place} has no function {name!r}; it has {', '.join(here) or 'none'}"
         )
     return found
 
 
-def _from_file(path: Path) -> ModuleType:
+def _from_file(path: Path, option: str) -> ModuleType:
     if not path.is_file():
-        raise ToolError(f"--model: there is no file {path}")
+        raise ToolError(f"{option}: there is no file {path}")
     found = importlib.util.spec_from_file_location(path.stem, path)
     assert found is not None
     assert found.loader is not None
@@ -45,17 +46,17 @@ def _from_file(path: Path) -> ModuleType:
     try:
         found.loader.exec_module(module)
     except Exception as error:
-        raise _failed(str(path), error) from error
+        raise _failed(f"{option}: {path}", error) from error
     finally:
         sys.path.pop(0)
     return module
 
 
-def _from_module(name: str) -> ModuleType:
+def _from_module(name: str, option: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise _failed(name, error) from error
+        raise _failed(f"{option}: {name}", error) from error
 
 
 def _failed(what: str, error: Exception) -> ToolError:
@@ -64,7 +65,7 @@ def _failed(what: str, error: Exception) -> ToolError:
     while trace is not None:
         line = f" (line {trace.tb_lineno} of {Path(trace.tb_frame.f_code.co_filename).name})"
         trace = trace.tb_next
-    return ToolError(f"--model: {what} does not run: {type(error).__name__}: {error}{line}")
+    return ToolError(f"{what} does not run: {type(error).__name__}: {error}{line}")
 
 
 def parse_batch_sizes(values: Sequence[str]) -> tuple[int, ...]:

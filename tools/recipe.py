@@ -21,6 +21,7 @@ KEYS = (
         "input",
         "batch",
         "accumulate",
+        "after_update",
         "set",
         "settable",
         "target",
@@ -34,7 +35,7 @@ class Recipe:
     """`params`: a file or a mapping of specs. `settings`: hyperparameter -> value.
 
     `model`: the loss function of a training step, whose `inputs` have names and specs; those with
-    `?` are served in each of `batch_sizes`.
+    `?` are served in each of `batch_sizes`. `after_update`: a function, found as the model's.
     """
 
     params: Path | Mapping[str, Any] | None = None
@@ -47,6 +48,7 @@ class Recipe:
     inputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     batch_sizes: tuple[int, ...] = ()
     accumulate: int | None = None
+    after_update: str | None = None
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -82,10 +84,11 @@ def read_recipe(path: Path) -> Recipe:
         settings=cast("dict[str, Any]", fields.get("set", {})),
         settable=_names(path, "settable", fields),
         targets=_names(path, "target", fields),
-        model=_model(path, fields.get("model")),
+        model=_function(path, "model", fields),
         inputs=cast("dict[str, Any]", fields.get("input", {})),
         batch_sizes=_batch_sizes(path, fields.get("batch", [])),
         accumulate=accumulate,
+        after_update=_function(path, "after_update", fields),
     )
 
 
@@ -96,12 +99,13 @@ def _batch_sizes(path: Path, value: Any) -> tuple[int, ...]:
     raise ToolError(f"{path}: batch must be numbers of rows, such as [1, 8, 32], got {value!r}")
 
 
-def _model(path: Path, value: Any) -> str | None:
+def _function(path: Path, key: str, fields: Mapping[str, Any]) -> str | None:
     """A file is looked for beside the recipe."""
+    value = fields.get(key)
     if value is None:
         return None
     if not isinstance(value, str):
-        raise ToolError(f'{path}: model must be a text, "model.py:function", got {value!r}')
+        raise ToolError(f'{path}: {key} must be a text, "model.py:function", got {value!r}')
     place, _, name = value.rpartition(":")
     return f"{path.parent / place}:{name}" if place.endswith(".py") else value
 
@@ -136,6 +140,7 @@ def combine(base: Recipe, over: Recipe) -> Recipe:
         inputs={**base.inputs, **over.inputs},
         batch_sizes=over.batch_sizes or base.batch_sizes,
         accumulate=base.accumulate if over.accumulate is None else over.accumulate,
+        after_update=over.after_update or base.after_update,
     )
 
 

@@ -30,12 +30,15 @@ class Deviation:
 
     ulp: in units in the last place of the larger of the old and the new value. of_bound: as a part
     of what the operations are allowed to add up to; above 1 the check has failed.
+    unbounded: how many elements have no finite bound, and so are not judged: those behind a
+    decision between numbers that rounding does not tell apart, such as a tie of a max pool.
     """
 
     kind: str
     elements: int
     ulp: float
     of_bound: float
+    unbounded: int
     worst: str
     """Variable, step and flat index of the element that `of_bound` is of."""
 
@@ -88,7 +91,7 @@ def _one_step(
         last = optimizer.read_number(ACCUMULATE_STEPS) - 1
         optimizer.write_number(MICRO_STEP, last if plain == TRAIN_STEP else 0)
     before = {path: _read(optimizer, variable) for path, variable in variables.items()}
-    given = _given(function, step, seed)
+    given = random_arguments(function, step, seed)
     exact = expected.step(before, given)
     outputs = _call(optimizer, plain, function, given)
     for result in expected.entry.results:
@@ -141,6 +144,7 @@ def _deviation(
         elements=off.size,
         ulp=float(ulp.max()),
         of_bound=float(of_bound.flat[index]),
+        unbounded=int(np.isinf(bounded.error).sum()),
         worst=f"{result.name} [{index}] in step {step + 1}",
     )
 
@@ -154,6 +158,7 @@ def _worse(old: Deviation | None, new: Deviation) -> Deviation:
         elements=old.elements + new.elements,
         ulp=max(old.ulp, new.ulp),
         of_bound=kept.of_bound,
+        unbounded=old.unbounded + new.unbounded,
         worst=kept.worst,
     )
 
@@ -167,8 +172,9 @@ def _first_parameters(artifact: Artifact, seed: int) -> dict[str, Array]:
     }
 
 
-def _given(function: Function, step: int, seed: int) -> dict[str, Array]:
-    """Gradients and inputs: floats of ordinary size; whole numbers are 0 or 1, and so in range."""
+def random_arguments(function: Function, step: int, seed: int) -> dict[str, Array]:
+    """Gradients and inputs of a call: floats of ordinary size; whole numbers are 0 or 1, which are
+    in range."""
     generator = np.random.default_rng((seed, step + 1))
     return {
         x.name: _normal(generator, x)

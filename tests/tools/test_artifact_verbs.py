@@ -121,6 +121,11 @@ def test_run_refuses(
     assert not state.exists()
 
 
+def test_run_needs_gradients_and_a_state(cli, artifact: Path, arrays: Path) -> None:
+    assert "Missing option '--gradients'" in cli("run", artifact, code=2).stderr
+    assert "Missing option '--state'" in cli("run", artifact, "--gradients", arrays, code=2).stderr
+
+
 def test_run_refuses_wrong_gradients(cli, artifact: Path, arrays: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "g.npz", w=np.zeros((8, 4)), b=np.zeros(4))
     common = ("--params", arrays, "--state", tmp_path / "s.safetensors")

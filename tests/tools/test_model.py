@@ -24,6 +24,18 @@ def loss(ctx, x, y):
     return TrainOutputs(loss=ops.reduce_mean(d * d), predictions={"p": p})
 
 
+def tied(ctx, x, y):
+    w = ctx.variable("w", (4, 3), initializer=initializers.ones())
+    p = ops.reshape(ops.matmul(x, w.value_graph(x.graph)), (8, 1, 3))
+    d = ops.reduce_max(ops.concatenate([p, p], 1), (1,)) - y
+    return ops.reduce_mean(d * d)
+
+
+def clamp(ctx, graph):
+    w = ctx.get_variable("w")
+    w.set_value_graph(ops.maximum(w.value_graph(graph), 1.0))
+
+
 ANSWER = 42
 """
 
@@ -56,6 +68,12 @@ def test_a_model_becomes_an_artifact_that_trains(cli, model: Path, tmp_path: Pat
     rows = [line.split() for line in shown.splitlines()]
     assert ["x", "8x4xfloat32", "train_step,", "accumulate,", "evaluate,", "predict"] in rows
     assert ["y", "8x3xfloat32", "train_step,", "accumulate,", "evaluate"] in rows
+    (timed,) = json.loads(
+        cli("bench", made, "--device", "local-sync", "--rounds", 1, "--json").stdout
+    )
+    assert (timed["name"], timed["elements"], timed["torch_ratio"]) == ("local-sync", 12, None)
+    assert timed["median"] > 0
+    assert "Trainer, time it with `stepforge bench`" in cli("run", made, code=2).stderr
     assert json.loads(cli("inspect", made, "--json").stdout)["manifest"]["facts"]
 
 
@@ -79,21 +97,35 @@ def test_a_model_for_several_batch_sizes(cli, model: Path, tmp_path: Path) -> No
         kinds = {x["kind"]: x["elements"] for x in shown["devices"][0]["deviations"]}
         assert kinds["output"] == 2 * count
         assert ("parameter" in kinds) == (function == "train_step_b3")
+    found = json.loads(cli("bench", made, *options[:2], "--rounds", 1, "--json").stdout)
+    names = [f"local-sync, {x}" for x in ("largest batches", "batches of 1", "batches of 3")]
+    assert sorted(x["name"] for x in found) == sorted(names)
 
 
 @pytest.mark.compiler
 def test_a_recipe_may_name_the_model(cli, model: Path, tmp_path: Path) -> None:
     recipe = model.with_name("recipe.toml")
-    recipe.write_text('model = "model.py:loss"\n[input]\nx = "8x4xf32"\ny = "8x3xf32"\n')
-    cli("compile", "sgd", "--config", recipe, "-o", tmp_path / "made.vmfb")
-    manifest = runtime.read_artifact(tmp_path / "made.vmfb").manifest
-    assert [f.name for f in manifest.functions] == ["train_step", "evaluate", "predict"]
+    functions = 'model = "model.py:tied"\nafter_update = "model.py:clamp"\n'
+    recipe.write_text(f'{functions}[input]\nx = "8x4xf32"\ny = "8x3xf32"\n')
+    made = tmp_path / "made.vmfb"
+    cli("compile", "sgd", "--config", recipe, "-o", made)
+    with runtime.load(made) as step:
+        assert step.functions == ("train_step", "evaluate")
+        step.initialize()
+        step.train_step(x=np.eye(8, 4, dtype=np.float32), y=np.zeros((8, 3), np.float32))
+        assert (step.parameters["w"] == 1.0).all(), "without after_update it would be smaller"
+        step.train_step(x=np.eye(8, 4, dtype=np.float32), y=np.full((8, 3), 2, np.float32))
+        assert (step.parameters["w"] > 1.0).all()
+    options = ("--device", "local-sync", "--steps", "2")
+    shown = cli("verify", made, *options).stdout
+    assert "not judged: 24 of the 24 of parameter, which have no finite bound" in shown
+    assert "of output" not in shown
 
 
 REFUSED = {
     ("--model", "{model}:loss"): "needs inputs: give --input NAME=SHAPExDTYPE",
     ("--model", "{model}:loss", "--input", "x"): "takes NAME=SHAPExDTYPE, such as x=32x64xf32",
-    ("--model", "{model}:lost", "--input", "x=4xf32"): "has no function 'lost'; it has loss",
+    ("--model", "{model}:lost", "--input", "x=4xf32"): "has no function 'lost'; it has loss, tied",
     ("--model", "{model}:ANSWER", "--input", "x=4xf32"): "has no function 'ANSWER'",
     ("--model", "{model}", "--input", "x=4xf32"): "takes FILE.py:FUNCTION",
     ("--model", "no.py:loss", "--input", "x=4xf32"): "there is no file no.py",
@@ -104,6 +136,11 @@ REFUSED = {
     ("--model", "{model}:loss", "--input", "x=?x4xf32"): "needs the sizes that the artifact is to",
     ("--model", "{model}:loss", "--input", "x=4x4xf32", "--batch", "2"): "are for inputs with an",
     ("--model", "{model}:loss", "--input", "x=?x4xf32", "--batch", "2,"): "takes numbers of rows",
+    ("--params", "{model}", "--after-update", "m.py:f"): "--after-update belongs to a model",
+    (
+        *("--model", "{model}:loss", "--input", "x=4xf32"),
+        *("--after-update", "{model}:no"),
+    ): "--after-update {model}:no: {model} has no function 'no'; it has loss, tied, clamp",
     ("--params", "{model}", "--accumulate", "2"): "--accumulate belongs to a model (--model)",
 }
 
@@ -112,7 +149,7 @@ REFUSED = {
 def test_wrong_use_is_explained(cli, model: Path, options: tuple[str, ...]) -> None:
     given = [option.format(model=model) for option in options]
     result = cli("compile", "adam", *given, code=2)
-    assert REFUSED[options] in result.stderr
+    assert REFUSED[options].format(model=model) in result.stderr
 
 
 def test_what_the_model_raises_is_told_with_its_line(tmp_path: Path) -> None:

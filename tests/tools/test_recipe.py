@@ -55,10 +55,12 @@ def test_batch_sizes(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("setable = ['x']", "did you mean 'settable'"),
-        ("xyz = 1", "has no use for the key 'xyz'; it knows accumulate, batch, exclude"),
+        ("xyz = 1", "has no use for the key 'xyz'; it knows accumulate, after_update, batch"),
         ("set = 3", "set must be a table"),
         ("batch = '8'", r"batch must be numbers of rows, such as \[1, 8, 32\], got '8'"),
         ("batch = [8, true]", r"batch must be numbers of rows, .* got \[8, True\]"),
+        ("model = 3", 'model must be a text, "model.py:function", got 3'),
+        ("after_update = 3", 'after_update must be a text, "model.py:function", got 3'),
         ("target = [1]", "target must be a list of texts"),
         ("params = 3", "params must be a file name or a table"),
         ("= 3", "a recipe is TOML"),

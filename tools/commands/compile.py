@@ -73,6 +73,11 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     help="With --model: one update for N micro-batches.",
 )
 @click.option(
+    "--after-update",
+    metavar="FILE.py:FUNCTION",
+    help="With --model: called as function(ctx, graph) to change variables after each update.",
+)
+@click.option(
     "--target", "targets", multiple=True, metavar="TARGET", help="What to compile for (cpu)."
 )
 @click.option(
@@ -92,8 +97,8 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A recipe in TOML: params, include, exclude, model, [input], batch, target, settable, "
-    "[set].",
+    help="A recipe in TOML: params, include, exclude, model, [input], batch, accumulate, "
+    "after_update, target, settable, [set].",
 )
 @click.option(
     "--loss-dtype",
@@ -122,6 +127,7 @@ def compile_command(
     inputs: tuple[str, ...],
     batch_sizes: tuple[str, ...],
     accumulate: int | None,
+    after_update: str | None,
     targets: tuple[str, ...],
     output: str | None,
     assignments: tuple[str, ...],
@@ -158,6 +164,7 @@ def compile_command(
         inputs=parse_inputs(inputs),
         batch_sizes=parse_batch_sizes(batch_sizes),
         accumulate=accumulate,
+        after_update=after_update,
     )
     recipe = command_line if config is None else combine(read_recipe(config), command_line)
     targets = recipe.targets or ("cpu",)

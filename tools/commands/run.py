@@ -9,10 +9,12 @@ from pathlib import Path
 
 import click
 
+from stepforge.runtime.container import read_artifact
 from stepforge.runtime.loading import load
 from stepforge.runtime.nan_logger import NanLogger
 from stepforge.runtime.step import CompiledStep
 from stepforge.tools.arrays import Arrays, read_arrays
+from stepforge.tools.benchmark import is_training
 from stepforge.tools.errors import ToolError
 from stepforge.tools.recipe import parse_settings
 from stepforge.tools.verb import Verb, duration, json_option, log, print_json
@@ -34,14 +36,12 @@ class Ran:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--gradients",
-    required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="One array for each parameter, in .npz or .safetensors; used in every step.",
 )
 @click.option(
     "--state",
-    required=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="The checkpoint to go on from, and to write at the end.",
@@ -62,8 +62,8 @@ class Ran:
 @json_option
 def run_command(
     file: Path,
-    gradients: Path,
-    state: Path,
+    gradients: Path | None,
+    state: Path | None,
     params: Path | None,
     save: Path | None,
     steps: int,
@@ -72,11 +72,24 @@ def run_command(
     device: str | None,
     as_json: bool,
 ) -> None:
-    """Step the artifact FILE with the same gradients again and again, and save the state."""
+    """Step the artifact FILE with the same gradients again and again, and save the state.
+
+    --gradients and --state are needed. Whole training steps are run by a program of a few lines,
+    with stepforge.runtime.Trainer.
+    """
+    artifact = read_artifact(file)
+    if is_training(artifact.manifest):
+        raise ToolError(
+            f"{file} holds a whole training step, which takes batches and no gradients: train it "
+            "with stepforge.runtime.Trainer, time it with `stepforge bench`"
+        )
+    if gradients is None or state is None:
+        missing = "--state" if gradients is not None else "--gradients"
+        raise click.UsageError(f"Missing option '{missing}'.")
     arrays = read_arrays(gradients)
     settings = parse_settings(assignments)
     target = save or state
-    with load(file, device=device) as optimizer:
+    with load(artifact, device=device) as optimizer:
         _prepare(optimizer, state, params)
         for name, value in settings.items():
             optimizer.hyperparameters[name] = value

@@ -34,7 +34,8 @@ def verify_command(
 
     Each step starts from the device's state. For every element there is a bound: what the rounding
     of each operation may add up to, as the device's specification has it. The exit code is 1 when
-    an element exceeds its bound.
+    an element exceeds its bound. Some have none that is finite, as behind a tie of a max pool: how
+    many is said.
     """
     artifact = read_artifact(file)
     verdicts: list[Verdict] = []
@@ -59,4 +60,9 @@ def _text(file: Path, verdict: Verdict) -> str:
     headings = ("state", "elements", "ULP", "of its bound", "worst element")
     title = f"{file} on {verdict.device}: {verdict.steps} steps, seed {verdict.seed}"
     result = "ok" if verdict.passed else "FAILED"
-    return f"{title}: {result}\n{table(rows, headings)}"
+    notes = [
+        f"\nnot judged: {x.unbounded} of the {x.elements} of {x.kind}, which have no finite bound"
+        for x in verdict.deviations
+        if x.unbounded
+    ]
+    return f"{title}: {result}\n{table(rows, headings)}{''.join(notes)}"
