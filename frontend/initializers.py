@@ -4,9 +4,10 @@ The generator is Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random n
 1, 2, 3", 2011). Everything that decides a value is written here, so that an implementation
 elsewhere gives the same bits:
 
-    key      first 8 bytes of SHA-256(seed as 8 little-endian two's complement bytes, then the
-             variable's path in UTF-8), read as two little-endian u32 words: k0, k1
-    counter  for element i in row-major order: c0 = i mod 2^32, c1 = i div 2^32
+    key      the given seed modulo 2^64: k0 = its low 32 bits, k1 = its high 32 bits
+    start    first 8 bytes of SHA-256(the initializer's own seed as 8 little-endian two's complement
+             bytes, then the variable's path in UTF-8), read as two little-endian u32 words: s0, s1
+    counter  for element i in row-major order: c0 = s0 + i mod 2^32, c1 = s1 + i div 2^32
     block    k2 = k0 ^ k1 ^ 0x1BD11BDA; (x0, x1) = (c0 + k0, c1 + k1); then five groups n = 1..5 of
              four rounds each: x0 += x1, x1 = rotate_left(x1, r), x1 ^= x0, with r from
              (13, 15, 26, 6) in odd groups and (17, 29, 16, 24) in even ones; after group n,
@@ -18,7 +19,8 @@ elsewhere gives the same bits:
 Every expression is float64 with the operations grouped as written, and is rounded once, half to
 even, to the variable's dtype; the limits and deviations of the glorot and he kinds are float64 too.
 A variable's path is its name from the root, such as `/encoder/w`, so renaming a variable changes
-its values, and creating another one before it does not.
+its values, and creating another one before it does not. Hashes need neither the given seed nor the
+device, so an artifact's `initialize` has them as numbers (`first_values`).
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class Initializer:
     def sample(self, path: str, dtype: DType, shape: tuple[int, ...], seed: int = 0) -> Array:
         """The first value of the variable at `path`. Raises ContextError when it is `required`.
 
-        seed: added to the initializer's own, modulo 2^64.
+        seed: given by whoever starts a training, modulo 2^64; the initializer's own enters too.
         """
         if self.kind == "required":
             raise ContextError(
@@ -70,12 +72,24 @@ class Initializer:
                 hint="give it one with set_value, or create it with an initializer",
             )
         if self.kind in _FILLS:
-            fill = self.value if self.kind == "constant" else _FILLS[self.kind]
-            return convert(np.full(shape, fill), dtype)
-        draw = _DRAWS[self.kind]
-        key = threefry_key(((self.seed or 0) + seed + 2**63) % 2**64 - 2**63, path)
-        flat = draw(key, math.prod(shape), shape, self.arguments)
-        return convert(flat.reshape(shape), dtype)
+            return convert(np.full(shape, self.fill), dtype)
+        kind, first, second = self.distribution(shape)
+        words = _block(seed, stream_start(self.seed or 0, path), math.prod(shape))
+        return convert(_DRAWS[kind](words, first, second).reshape(shape), dtype)
+
+    @property
+    def fill(self) -> float | int | bool | None:
+        """The number that is everywhere; None for the kinds that have none."""
+        return self.value if self.kind == "constant" else _FILLS.get(self.kind)
+
+    def distribution(self, shape: tuple[int, ...]) -> tuple[str, float, float]:
+        """("uniform", low, high) or ("normal", mean, stddev) of a random kind."""
+        if self.kind not in _LIMITS:
+            low, high = self.arguments
+            return self.kind, low, high
+        scale = _LIMITS[self.kind](*fans(shape))
+        kind = self.kind.rpartition("_")[2]
+        return kind, -scale if kind == "uniform" else 0.0, scale
 
 
 def required() -> Initializer:
@@ -144,10 +158,18 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return max(1, shape[-2] * positions), max(1, shape[-1] * positions)
 
 
-def threefry_key(seed: int, path: str) -> tuple[int, int]:
-    """The two key words of a variable; the rule is in the module's docstring."""
+def stream_start(seed: int, path: str) -> tuple[int, int]:
+    """The two counter words of a variable's first element; the rule is in the module's docstring.
+
+    seed: the initializer's own.
+    """
     digest = hashlib.sha256(seed.to_bytes(8, "little", signed=True) + path.encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+
+
+def seed_words(seed: int) -> tuple[int, int]:
+    """The key of a given seed: its low and its high 32 bits, in two's complement."""
+    return seed % 2**32, (seed >> 32) % 2**32
 
 
 def threefry2x32(key: tuple[int, int], low: Words, high: Words) -> tuple[Words, Words]:
@@ -171,41 +193,34 @@ def _random(kind: str, seed: int, *arguments: float) -> Initializer:
     return Initializer(kind, seed=seed, arguments=arguments)
 
 
-def _block(key: tuple[int, int], count: int) -> tuple[Float64, Float64]:
+def _block(seed: int, start: tuple[int, int], count: int) -> _Bits:
     """The top 24 bits of both words for elements 0 to count - 1, as whole float64 numbers."""
     index = np.arange(count, dtype=np.uint64)
-    low = (index & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    x0, x1 = threefry2x32(key, low, (index >> np.uint64(32)).astype(np.uint32))
+    low = (index & np.uint64(0xFFFFFFFF)).astype(np.uint32) + np.uint32(start[0])
+    high = (index >> np.uint64(32)).astype(np.uint32) + np.uint32(start[1])
+    x0, x1 = threefry2x32(seed_words(seed), low, high)
     return (x0 >> np.uint32(8)).astype(np.float64), (x1 >> np.uint32(8)).astype(np.float64)
 
 
-def _uniform(key: tuple[int, int], count: int, low: float, high: float) -> Float64:
-    return low + (high - low) * (_block(key, count)[0] * _UNIT)
+def _uniform(words: _Bits, low: float, high: float) -> Float64:
+    return low + (high - low) * (words[0] * _UNIT)
 
 
-def _normal(key: tuple[int, int], count: int, mean: float, stddev: float) -> Float64:
-    first, second = _block(key, count)
+def _normal(words: _Bits, mean: float, stddev: float) -> Float64:
+    first, second = words
     radius = np.sqrt(-2.0 * np.log((first + 1.0) * _UNIT))
     return mean + (stddev * radius) * np.cos((2.0 * math.pi) * (second * _UNIT))
 
 
-def _by_fan(draw: Callable[..., Float64], limit: Callable[[tuple[int, int]], float]) -> _Draw:
-    """A draw around zero whose limit or standard deviation comes from the fans."""
-
-    def rule(key: tuple[int, int], count: int, shape: tuple[int, ...], _: Any) -> Float64:
-        scale = limit(fans(shape))
-        return draw(key, count, -scale if draw is _uniform else 0.0, scale)
-
-    return rule
-
-
-_Draw = Callable[[tuple[int, int], int, tuple[int, ...], tuple[float, ...]], Float64]
+_Bits = tuple[Float64, Float64]
 _FILLS: Mapping[str, Any] = {"zeros": 0, "ones": 1, "constant": None}
-_DRAWS: Mapping[str, _Draw] = {
-    "uniform": lambda key, count, shape, arguments: _uniform(key, count, *arguments),
-    "normal": lambda key, count, shape, arguments: _normal(key, count, *arguments),
-    "glorot_uniform": _by_fan(_uniform, lambda fan: math.sqrt(6.0 / (fan[0] + fan[1]))),
-    "glorot_normal": _by_fan(_normal, lambda fan: math.sqrt(2.0 / (fan[0] + fan[1]))),
-    "he_uniform": _by_fan(_uniform, lambda fan: math.sqrt(6.0 / fan[0])),
-    "he_normal": _by_fan(_normal, lambda fan: math.sqrt(2.0 / fan[0])),
+_DRAWS: Mapping[str, Callable[[_Bits, float, float], Float64]] = {
+    "uniform": _uniform,
+    "normal": _normal,
+}
+_LIMITS: Mapping[str, Callable[[int, int], float]] = {
+    "glorot_uniform": lambda fan_in, fan_out: math.sqrt(6.0 / (fan_in + fan_out)),
+    "glorot_normal": lambda fan_in, fan_out: math.sqrt(2.0 / (fan_in + fan_out)),
+    "he_uniform": lambda fan_in, _: math.sqrt(6.0 / fan_in),
+    "he_normal": lambda fan_in, _: math.sqrt(2.0 / fan_in),
 }

@@ -2,7 +2,7 @@
 
 Threefry-2x32 with 20 rounds on int32 words (their bits are the unsigned words of that module's
 docstring). Nothing has a state: who draws gives a key, and another one for other numbers, for
-example the key of a variable and a step counter folded in.
+example the key of a path and a step counter folded in.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _PARITY = 0x1BD11BDA
 
 
 def constant_key(like: Node, seed: int, path: str) -> Key:
-    """The key of a seed and a path, as of a variable's initializer, in the graph of `like`."""
-    words = np.array(initializers.threefry_key(seed, path), np.uint32).view(np.int32)
+    """The hash of a seed and a path (`initializers.stream_start`), in the graph of `like`."""
+    words = np.array(initializers.stream_start(seed, path), np.uint32).view(np.int32)
     first, second = (like.graph.constant(int(word), int32) for word in words)
     return first, second
 
@@ -92,8 +92,8 @@ def random_uniform(
 ) -> Node:
     """Uniform numbers in [low, high): low + (high - low) * u, u = the top 24 bits * 2^-24.
 
-    For low 0 and high 1 the very numbers of `initializers.uniform`; others are computed in the
-    dtype (16-bit floats: in float32), not in float64. Rounding to the dtype may reach `high`.
+    Made of bits as `initializers.uniform` makes them, but computed in the dtype (16-bit floats: in
+    float32), not in float64. Rounding to the dtype may reach `high`.
     """
     target = as_dtype(dtype)
     if not target.is_float:

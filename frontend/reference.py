@@ -35,7 +35,7 @@ class ReferenceStep:
     ) -> None:
         """Sets all variables: parameters (by name or path) as given, others as they begin.
 
-        seed: added to those of the initializers.
+        seed: other random values; those of the initializers enter too.
         """
         given = {_path(name): value for name, value in (parameters or {}).items()}
         unknown = sorted(given.keys() - self._specs.keys())

@@ -1,8 +1,9 @@
 """First values of variables: the runtime's copy of the frontend's counter-based generator.
 
 Threefry-2x32 with 20 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
-The key is the first 8 bytes of SHA-256(seed as 8 little-endian signed bytes, then the variable's
-path in UTF-8); the counter is the index of the element. Uniform numbers take the top 24 bits of the
+The key is the given seed as two words; the counter of an element is its index, counted from the
+first 8 bytes of SHA-256(the initializer's own seed as 8 little-endian signed bytes, then the
+variable's path in UTF-8). Uniform numbers take the top 24 bits of the
 first word; normal ones are Box and Muller's, from both words. All is float64, rounded once to the
 variable's dtype. The bits equal `stepforge.frontend.initializers`, whose docstring defines them; a
 test compares.
@@ -35,7 +36,7 @@ _FILLS: Mapping[str, float] = {"zeros": 0.0, "ones": 1.0}
 def first_value(variable: Variable, seed: int = 0) -> Array:
     """The value that the variable's initializer gives; `required` has none (AssertionError).
 
-    seed: added to the initializer's own, modulo 2^64.
+    seed: given by whoever starts a training, modulo 2^64; the initializer's own enters too.
     """
     item = variable.initializer
     assert item.kind != "required", variable.name
@@ -43,14 +44,14 @@ def first_value(variable: Variable, seed: int = 0) -> Array:
     if item.kind == "constant" or item.kind in _FILLS:
         fill = item.value if item.kind == "constant" else _FILLS[item.kind]
         return _rounded(np.full(variable.shape, fill), dtype)
-    key = _key(_wrapped((item.seed or 0) + seed), variable.name)
+    key, begin = _key(seed), _start(item.seed or 0, variable.name)
     draw = _drawing(item, variable.shape)
     count = math.prod(variable.shape)
     values = np.empty(count, dtype)
     # In pieces: the generator needs some ten times the memory of what it draws.
     for start in range(0, count, _PIECE):
         index = np.arange(start, min(start + _PIECE, count), dtype=np.uint64)
-        values[start : start + _PIECE] = _rounded(draw(*_bits(key, index)), dtype)
+        values[start : start + _PIECE] = _rounded(draw(*_bits(key, begin, index)), dtype)
     return values.reshape(variable.shape)
 
 
@@ -94,12 +95,13 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return max(1, shape[-2] * positions), max(1, shape[-1] * positions)
 
 
-def _wrapped(number: int) -> int:
-    """A number modulo 2^64, in two's complement."""
-    return (number + 2**63) % 2**64 - 2**63
+def _key(seed: int) -> tuple[int, int]:
+    """The low and the high 32 bits of a seed, in two's complement."""
+    return seed % 2**32, (seed >> 32) % 2**32
 
 
-def _key(seed: int, path: str) -> tuple[int, int]:
+def _start(seed: int, path: str) -> tuple[int, int]:
+    """The counter words of the first element; `seed` is the initializer's own."""
     digest = hashlib.sha256(seed.to_bytes(8, "little", signed=True) + path.encode()).digest()
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
 
@@ -116,10 +118,13 @@ def _threefry(key: tuple[int, int], low: Words, high: Words) -> tuple[Words, Wor
     return x0, x1
 
 
-def _bits(key: tuple[int, int], index: NDArray[np.uint64]) -> tuple[Float64, Float64]:
+def _bits(
+    key: tuple[int, int], start: tuple[int, int], index: NDArray[np.uint64]
+) -> tuple[Float64, Float64]:
     """The top 24 bits of both words of the elements at `index`."""
-    low = (index & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    x0, x1 = _threefry(key, low, (index >> np.uint64(32)).astype(np.uint32))
+    low = (index & np.uint64(0xFFFFFFFF)).astype(np.uint32) + np.uint32(start[0])
+    high = (index >> np.uint64(32)).astype(np.uint32) + np.uint32(start[1])
+    x0, x1 = _threefry(key, low, high)
     return (x0 >> np.uint32(8)).astype(np.float64), (x1 >> np.uint32(8)).astype(np.float64)
 
 

@@ -88,7 +88,7 @@ class State:
     def initial(self, given: Mapping[str, Any], seed: int = 0) -> dict[str, Array]:
         """First values of all variables: the given ones, else the initializers'.
 
-        `given` is by path; `seed` is added to those of the initializers. Raises InputError when
+        `given` is by path; `seed` enters beside those of the initializers. Raises InputError when
         one is missing or does not fit; changes nothing.
         """
         missing = [

@@ -132,8 +132,9 @@ class CompiledStep:
         """Reset everything: parameters to the given arrays or their initializers, the rest to its
         first values. Raises InputError when one is missing or does not fit.
 
-        seed: draws other random values; it is added to the seeds that were compiled in. Equal seeds
-        give equal bits on every device.
+        seed: draws other random values, modulo 2^64. They are computed on the host, so equal seeds
+        give equal bits on every device; the artifact's own function `initialize`, for hosts
+        without Python, rounds as its device does (docs/abi.md).
         """
         if type(seed) is not int:
             raise InputError(f"initialize: expected an integer as seed, got {seed!r}")

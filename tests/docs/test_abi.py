@@ -211,8 +211,9 @@ def test_random_first_values_are_those_of_the_page() -> None:
     for kind in ("uniform", "normal"):
         drawn = Initializer(kind, seed=7, arguments=(0.0, 1.0))
         variable = Variable("/encoder/w", "parameter", "float32", (3,), initializer=drawn)
-        text = "[" + ", ".join(f"{x:.8f}" for x in first_value(variable)) + "]"
-        assert f"`{text}`" in pages.read(abi_page.PAGE)
+        for given in (0, 5):
+            text = "[" + ", ".join(f"{x:.8f}" for x in first_value(variable, given)) + "]"
+            assert f"`{text}`" in pages.read(abi_page.PAGE)
 
 
 @pytest.mark.compiler

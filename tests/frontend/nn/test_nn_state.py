@@ -29,7 +29,7 @@ STEP = "/trainer/dropout_step"
 def mask_of(path: str, shape: tuple[int, ...], rate: float, step: int, seed: int = 0) -> Array:
     """What dropout keeps, from the documented rule and the generator of `initializers`."""
     index = np.arange(np.prod(shape), dtype=np.uint32)
-    key = initializers.threefry_key(seed, path)
+    key = initializers.stream_start(seed, path)
     word, _ = initializers.threefry2x32(key, index, np.full_like(index, step))
     return ((word >> np.uint32(8)) >= round(rate * 2**24)).reshape(shape)
 
