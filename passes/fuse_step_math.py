@@ -22,11 +22,10 @@ def fuse(function: func.FuncOp) -> None:
     """Replace every element-wise operation of a function by one generic per cluster."""
     _mark_moves(function)
     block = bindings.body(function)
-    ops = bindings.operations(block)
-    position = {result: index for index, op in enumerate(ops) for result in op.results}
+    end = bindings.return_of(function)
     made = dict[ir.Value, ir.Value]()  # root -> what a broadcast of it finds
     for cluster in clusters.find_clusters(function):
-        generic = _emit(cluster, ops[-1], position, made)
+        generic = _emit(cluster, end, made)
         for root, result in zip(cluster.roots, generic.results, strict=True):
             made.setdefault(root, result)
             for reader in cluster.readers:
@@ -70,10 +69,9 @@ def _mark_moves(function: func.FuncOp) -> None:
 def _emit(
     cluster: Cluster,
     end: ir.Operation,
-    position: Mapping[ir.Value, int],
     made: Mapping[ir.Value, ir.Value],
 ) -> ir.Operation:
-    steps = _slice(cluster.roots, position)
+    steps = _slice(cluster.roots)
     values = [value for step in steps for value in _reads(step)]
     leaves = list(dict.fromkeys(v for v in values if not clusters.is_inner(bindings.producer(v))))
     on_device = [leaf for leaf in leaves if not rewriting.knows_on_host(leaf)]
@@ -103,17 +101,25 @@ def _emit(
         )
 
 
-def _slice(roots: Sequence[ir.Value], position: Mapping[ir.Value, int]) -> list[ir.Operation]:
-    """The element-wise operations that the roots need, in program order."""
-    waiting, found = list(roots), dict[ir.Value, ir.Operation]()
+def _slice(roots: Sequence[ir.Value]) -> list[ir.Operation]:
+    """The element-wise operations that the roots need, operands first.
+
+    The order is that of the expressions, not of the program, where a term that several clusters
+    share stands before the first of them: equal updates become equal code, which IREE keeps once.
+    """
+    waiting = [(root, False) for root in reversed(roots)]
+    found = dict[ir.Value, ir.Operation]()
     while waiting:
-        value = waiting.pop()
+        value, has_operands = waiting.pop()
         op = bindings.producer(value)
         if op is None or value in found or not clusters.is_inner(op):
             continue
-        found[value] = op
-        waiting.extend(_reads(op))
-    return [found[value] for value in sorted(found, key=position.__getitem__)]
+        if has_operands:
+            found[value] = op
+            continue
+        waiting.append((value, True))
+        waiting.extend((operand, False) for operand in reversed(_reads(op)))
+    return list(found.values())
 
 
 def _reads(step: ir.Operation) -> list[ir.Value]:
@@ -132,17 +138,21 @@ def _operand(leaf: ir.Value, rank: int, made: Mapping[ir.Value, ir.Value]) -> Op
     if bindings.shape(leaf) != ():
         return leaf, ir.AffineMap.get_identity(rank)
     entry = _table_entry(op)
-    if op is None or entry is None:
+    if entry is None:
         return leaf, ir.AffineMap.get(rank, 0, [])
-    return op.operands[0], ir.AffineMap.get(rank, 0, [ir.AffineConstantExpr.get(entry)])
+    table, index = entry
+    return table, ir.AffineMap.get(rank, 0, [ir.AffineConstantExpr.get(index)])
 
 
-def _table_entry(op: ir.Operation | None) -> int | None:
-    """`k` where an operation is `extract_slice %table[k] [1] [1]` of a one-dimensional tensor."""
+def _table_entry(op: ir.Operation | None) -> tuple[ir.Value, int] | None:
+    """`%table` and `k` where an operation is `extract_slice %table[k] [1] [1]` of a one-dimensional
+    tensor, or that slice's one element."""
+    if op is not None and op.name == "tensor.collapse_shape":
+        op = bindings.producer(op.operands[0])
     if op is None or op.name != "tensor.extract_slice" or len(op.operands) != 1:
         return None
     offsets = list(op.attributes["static_offsets"])
-    return offsets[0] if len(offsets) == 1 else None
+    return (op.operands[0], offsets[0]) if len(offsets) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)

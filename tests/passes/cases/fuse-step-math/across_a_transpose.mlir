@@ -5,7 +5,7 @@
 // CHECK: %[[M:.*]] = linalg.generic
 // CHECK: linalg.transpose ins(%[[M]]
 // CHECK: %[[NEW:.*]]:2 = linalg.generic
-// CHECK-SAME: ins(%arg1, %arg2, %{{.*}}, %arg0 :
+// CHECK-SAME: ins(%{{.*}}, %arg1, %arg0, %arg2 :
 // CHECK-NOT: linalg.generic
 // CHECK: return %[[NEW]]#0, %[[NEW]]#1
 func.func @step(%p: tensor<4x4xf32> {stepforge.role = "parameter", stepforge.name = "/a", stepforge.result = 0 : index},

@@ -4,7 +4,7 @@
 // CHECK-DAG: affine_map<(d0) -> (2)>
 // CHECK-LABEL: func.func @step
 // CHECK: linalg.generic
-// CHECK-SAME: ins(%arg1, %arg1, %arg0 : tensor<3xf32>, tensor<3xf32>, tensor<8xf32>)
+// CHECK-SAME: ins(%arg1, %arg0, %arg1 : tensor<3xf32>, tensor<8xf32>, tensor<3xf32>)
 // CHECK-NOT: tensor.extract_slice
 func.func @step(%p: tensor<8xf32> {stepforge.role = "parameter", stepforge.name = "/a", stepforge.result = 0 : index},
                 %table: tensor<3xf32> {stepforge.role = "scalars", stepforge.name = "scalars"}) -> tensor<8xf32> {
