@@ -11,7 +11,7 @@ from stepforge.frontend.resolve import Derive
 from stepforge.frontend.scalars import Passing, ScalarProgram
 from stepforge.frontend.variables import Role, Storage, VariableSpec
 
-ArgumentRole: TypeAlias = Literal[Role, "gradient", "input"]
+ArgumentRole: TypeAlias = Literal[Role, "gradient", "input", "seed"]
 Value: TypeAlias = "float | int | bool | str"
 
 
@@ -32,10 +32,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One result: the new `state` of the variable `name`, or an `output` of that name."""
+    """One result: the new `state` or the `initial` value of the variable `name`, or an `output`."""
 
     name: str
-    role: Literal["state", "output"]
+    role: Literal["state", "output", "initial"]
     node: Node
 
 

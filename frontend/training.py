@@ -25,6 +25,7 @@ from stepforge.frontend.dtypes import TensorType
 from stepforge.frontend.entry_names import ACCUMULATE, EVALUATE, PREDICT, TRAIN_STEP
 from stepforge.frontend.errors import TrainingError
 from stepforge.frontend.evaluate import reachable
+from stepforge.frontend.first_values import with_initialize
 from stepforge.frontend.gradient import gradient
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.optimizers.base import (
@@ -73,7 +74,8 @@ def train_program(
     accumulate_steps: int = 1,
     after_update: AfterUpdate | None = None,
 ) -> Program:
-    """The whole training step of a model: entry points `train_step`, `evaluate` and `predict`.
+    """The whole training step of a model: entry points `train_step`, `evaluate`, `predict` and
+    `initialize` (`with_initialize`).
 
     loss_function: called as `function(ctx, **inputs)` for each entry point, in a graph of its own;
         it makes the model's variables in `ctx`, and `ctx.is_training(graph)` tells it whether it
@@ -104,7 +106,7 @@ def train_program(
             first, described = made, found
         check_same_for_each_size(made, first, suffix)
         entries.extend(entry for entry in made if not suffix or takes_batches(entry, sized))
-    return program_of(ctx, entries, described, optimizer.formula)
+    return with_initialize(program_of(ctx, entries, described, optimizer.formula))
 
 
 def _entry_points(

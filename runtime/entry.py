@@ -36,6 +36,13 @@ def shared_inputs(functions: tuple[Function, ...], memory: Memory) -> Inputs:
     }
 
 
+def steps_of(functions: tuple[Function, ...]) -> tuple[Function, ...]:
+    """The functions that work on the state: neither the self-test nor `initialize`, whose results
+    are buffers of their own, and not the bits that the runtime draws.
+    """
+    return tuple(f for f in functions if f.name not in ("self_test", "initialize"))
+
+
 class EntryPoint:
     """Everything a step needs, looked up and built once."""
 

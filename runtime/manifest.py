@@ -19,8 +19,8 @@ ITEM_SIZES = {
     "int64": 8, "int32": 4, "int16": 2, "int8": 1, "bool": 1,
 }  # fmt: skip
 VARIABLE_ROLES = ("parameter", "slot", "counter", "hyperparameter", "buffer")
-ARGUMENT_ROLES = (*VARIABLE_ROLES, "gradient", "input", "scalars")
-RESULT_ROLES = ("state", "output")
+ARGUMENT_ROLES = (*VARIABLE_ROLES, "gradient", "input", "scalars", "seed")
+RESULT_ROLES = ("state", "output", "initial")
 STORAGES = ("device", "host")
 DERIVATIONS = ("value", "one_minus", "log")
 INITIALIZER_KINDS = (
@@ -83,7 +83,9 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One result of an exported function: the new `state` of an argument, or an `output`."""
+    """One result of an exported function: the new `state` of an argument, an `output`, or the
+    `initial` value of the variable of that name.
+    """
 
     name: str
     role: str

@@ -9,7 +9,7 @@ from typing import Any, final
 
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.bounds import bounds_of
-from stepforge.runtime.entry import EntryPoint, shared_inputs
+from stepforge.runtime.entry import EntryPoint, shared_inputs, steps_of
 from stepforge.runtime.errors import (
     BusyError,
     ClosedError,
@@ -37,7 +37,7 @@ class Session:
         self.lock = RLock()
         self.module = module
         self.state = State(manifest.variables, module.memory, bounds_of(manifest.groups))
-        functions = tuple(f for f in manifest.functions if f.name != "self_test")
+        functions = steps_of(manifest.functions)
         inputs = shared_inputs(functions, module.memory)
         self.entries = {f.name: EntryPoint(f, module, self.state, inputs) for f in functions}
         self._pid = os.getpid()

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.batch_sizes import plain_names, sized_functions
 from stepforge.runtime.checkpoint import Contents, Origin, Snapshot, read_checkpoint
-from stepforge.runtime.entry import EntryPoint, default_entry
+from stepforge.runtime.entry import EntryPoint, default_entry, steps_of
 from stepforge.runtime.errors import CheckpointError, HostMemoryError, InputError
 from stepforge.runtime.executor import Module
 from stepforge.runtime.hyperparameters import Hyperparameters
@@ -68,7 +68,7 @@ class CompiledStep:
     @property
     def functions(self) -> tuple[str, ...]:
         """The names of the entry points."""
-        return tuple(f.name for f in self._manifest.functions if f.name != "self_test")
+        return tuple(f.name for f in steps_of(self._manifest.functions))
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
@@ -302,7 +302,7 @@ class CompiledStep:
             function = self._training_function() if called == TRAIN_STEP else called
             entry = self._entry(function)
             if entry is None or entry.takes_gradients:
-                refuse_call(called, plain_names(self._manifest.functions))
+                refuse_call(called, plain_names(steps_of(self._manifest.functions)))
             if function in self._sized:
                 function, inputs = self._sized[function].choose(inputs, called)
                 entry = self._entries[function]

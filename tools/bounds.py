@@ -170,7 +170,7 @@ def _rounding(
     size = np.abs(value) + error
     if node.op == "cast":
         return _cast_rounding(node, roundoff, size)
-    if node.op == "constant":
+    if node.op in ("constant", "unfolded_constant"):
         return roundoff * size * (value != convert(value, node.dtype).astype(np.float64))
     if node.op in SUMS:
         (x,) = operands

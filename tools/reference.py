@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.frontend.entry_names import TRAIN_STEP
+from stepforge.frontend.entry_names import INITIALIZE, TRAIN_STEP
 from stepforge.frontend.program import Argument, EntryPoint, Program
 from stepforge.frontend.program_json import program_from_json
 from stepforge.runtime.container import Artifact
@@ -57,7 +57,7 @@ def reference(artifact: Artifact, function: str | None = None) -> Reference:
     Raises ToolError.
     """
     program: Program = program_from_json(artifact.graph_json)
-    entries = {entry.name: entry for entry in program.entry_points}
+    entries = {x.name: x for x in program.entry_points if x.name != INITIALIZE}
     name = function
     if function is None and (len(entries) == 1 or TRAIN_STEP in entries):
         name = next(iter(entries))

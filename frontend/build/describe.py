@@ -72,7 +72,7 @@ def _function(entry: EntryPoint) -> to.Function:
         results=tuple(
             to.Result(x.name, x.role, x.node.dtype.name, x.node.shape)
             for x in entry.results
-            if x.role == "output" or x.name not in hosts
+            if x.role != "state" or x.name not in hosts
         ),
         scalars=to.ScalarProgram(program.dtype, program.rows, program.table, program.results),
         parameters=entry.parameters,

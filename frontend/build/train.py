@@ -39,7 +39,8 @@ def compile_train_step(
     them. The other arguments, the proof and the errors are those of `compile_optimizer`.
 
     The artifact exports `train_step`, `evaluate` and, where the loss function gives predictions,
-    `predict`; `runtime.load` makes methods of them.
+    `predict`; `runtime.load` makes methods of them. For hosts without Python it also exports
+    `initialize`, which computes first values on the device (docs/abi.md).
     """
     how = isolation(isolate, timeout)
     chosen = parse_target(target)

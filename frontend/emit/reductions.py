@@ -9,7 +9,7 @@ import numpy as np
 
 from stepforge.frontend.dtypes import DType
 from stepforge.frontend.emit.bindings import Builder, Value
-from stepforge.frontend.emit.shaping import empty, first_element, index, integers, pointwise
+from stepforge.frontend.emit.shaping import empty, index, integers, pointwise, spread
 from stepforge.frontend.emit.widths import Rule, constant, in_words, is_float
 from stepforge.frontend.graph import Node
 
@@ -53,10 +53,7 @@ def reduced(b: Builder, x: Value, axes: Sequence[int], combiner: str, identity: 
 
 
 def filled(b: Builder, element: str, shape: tuple[int, ...], number: float) -> Value:
-    value = constant(b, Value(None, element, None), number)
-    out = empty(b, element, shape)
-    segments = {"operandSegmentSizes": "array<i32: 1, 1>"}
-    return b.op("linalg.fill", [value, out], like=out, attributes=segments, body=first_element)
+    return spread(b, constant(b, Value(None, element, None), number), shape)
 
 
 def _cumsum(b: Builder, node: Node, xs: Sequence[Value]) -> Value:

@@ -9,8 +9,10 @@ from stepforge.frontend.dtypes import as_dtype, convert
 from stepforge.frontend.emit.bindings import Body, Builder, Value
 from stepforge.frontend.emit.widths import (
     Rule,
+    compare,
     constant,
     in_words,
+    literal,
     literals,
     whole,
     wide_element,
@@ -26,6 +28,13 @@ def integers(numbers: Sequence[int]) -> str:
 
 def empty(b: Builder, element: str, shape: tuple[int, ...]) -> Value:
     return b.op("tensor.empty", [], element=element, shape=shape)
+
+
+def spread(b: Builder, number: Value, shape: tuple[int, ...]) -> Value:
+    """A tensor that holds a single element everywhere."""
+    out = empty(b, number.element, shape)
+    segments = {"operandSegmentSizes": "array<i32: 1, 1>"}
+    return b.op("linalg.fill", [number, out], like=out, attributes=segments, body=first_element)
 
 
 def pointwise(b: Builder, inputs: Sequence[Value], out: Value, body: Body) -> Value:
@@ -60,6 +69,17 @@ def _constant(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
     return b.op(
         "arith.constant", [], like=like, attributes={"value": f"dense<{text}> : {like.type}"}
     )
+
+
+def _unfolded_constant(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+    """A barrier hides the number from the compiler; a bool is a word until then."""
+    element = wide_element(node.dtype.short)
+    word = "i32" if element == "i1" else element
+    text = literal(node.attributes["value"], word)
+    number = b.scalar("arith.constant", [], word, {"value": f"{text} : {word}"})
+    hidden = b.scalar("util.optimization_barrier", [number], word)
+    value = spread(b, hidden, node.shape)
+    return value if word == element else compare(b, "ne", value, constant(b, value, 0))
 
 
 def _nested(words: Iterator[str], shape: tuple[int, ...]) -> str:
@@ -245,6 +265,7 @@ def _mirrored(b: Builder, axis: int, node: Node) -> Value:
 
 RULES: Mapping[str, Rule] = {
     "constant": _constant,
+    "unfolded_constant": _unfolded_constant,
     "iota": _iota,
     "broadcast": _broadcast,
     "reshape": _reshape,

@@ -88,6 +88,7 @@ RULES: Rows = MappingProxyType(
     {
         "input": _SOURCE,
         "constant": _SOURCE,
+        "unfolded_constant": _SOURCE,
         "iota": _SOURCE,
         "broadcast": _broadcast,
         "reshape": _reshape,

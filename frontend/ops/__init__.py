@@ -74,7 +74,7 @@ from stepforge.frontend.ops.shape import (
     slice,
     transpose,
 )
-from stepforge.frontend.ops.source import constant, iota
+from stepforge.frontend.ops.source import constant, iota, unfolded_constant
 from stepforge.frontend.ops.unary import (
     abs,
     cast,
@@ -201,5 +201,6 @@ __all__ = [
     "take",
     "tanh",
     "transpose",
+    "unfolded_constant",
     "where",
 ]

@@ -1,4 +1,4 @@
-"""Ops that `Graph` itself needs: input, constant, iota, and broadcast."""
+"""Ops that `Graph` itself needs: input, constants, iota, and broadcast."""
 
 from __future__ import annotations
 
@@ -122,6 +122,10 @@ def _iota(dtype: DType, shape: tuple[int, ...], axis: int) -> Array:
     return np.broadcast_to(convert(np.arange(shape[axis]), dtype).reshape(column), shape)
 
 
+def _unfolded_constant(value: Scalar, dtype: DType, shape: tuple[int, ...], name: str) -> Array:
+    return _constant(value, dtype, shape)
+
+
 def _infer_broadcast(types: Types, attributes: Attributes) -> TensorType:
     operand, shape = types[0], as_shape(attributes["shape"])
     axes: tuple[int, ...] = attributes["axes"]
@@ -148,10 +152,17 @@ def _broadcast(x: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array
 
 INPUT = Op("input", _infer_source, _no_rule, 0, attributes=("name", "dtype", "shape"))
 CONSTANT = Op("constant", _infer_constant, _constant, 0, attributes=("value", "dtype", "shape"))
+UNFOLDED_CONSTANT = Op(
+    "unfolded_constant",
+    _infer_constant,
+    _unfolded_constant,
+    0,
+    attributes=("value", "dtype", "shape", "name"),
+)
 IOTA = Op("iota", _infer_iota, _iota, 0, attributes=("dtype", "shape", "axis"))
 BROADCAST = Op("broadcast", _infer_broadcast, _broadcast, 1, attributes=("shape", "axes"))
 
-OPS: tuple[Op, ...] = (INPUT, CONSTANT, IOTA, BROADCAST)
+OPS: tuple[Op, ...] = (INPUT, CONSTANT, UNFOLDED_CONSTANT, IOTA, BROADCAST)
 
 
 def as_constant_value(value: object) -> ConstantValue:
@@ -184,3 +195,20 @@ def iota(graph: Graph, dtype: DTypeLike, shape: Iterable[int], axis: int = 0) ->
     """0, 1, 2, ... along one axis, the same along all others."""
     attributes = {"dtype": as_dtype(dtype), "shape": as_shape(shape), "axis": axis}
     return graph.add(IOTA, (), attributes)
+
+
+def unfolded_constant(
+    graph: Graph, value: Scalar, dtype: DTypeLike, shape: Iterable[int], name: str
+) -> Node:
+    """One number everywhere, which compiled code is given when it runs: it has it from the host.
+
+    Code that differs in such numbers alone is compiled once. name: of what it is a number; those
+    of one name may become one tensor, those of two never do, be they equal or not.
+    """
+    attributes = {
+        "value": value,
+        "dtype": as_dtype(dtype),
+        "shape": as_shape(shape),
+        "name": name,
+    }
+    return graph.add(UNFOLDED_CONSTANT, (), attributes)

@@ -21,6 +21,7 @@ from docs.abi_page import commands, python, shell
 from stepforge import runtime
 
 STEP, TABLE = "A step with iree-run-module", "A step with a table"
+FIRST = "First values on the device"
 SHAPES = {"w": (5, 7), "b": (7,)}
 Array = NDArray[Any]
 
@@ -116,6 +117,24 @@ def test_three_steps_with_a_table(work: Path) -> None:
     assert after["/AdamOptimizer/encoder/w_1st_moment"].dtype == np.float64
     with stepped(work / "adamw64.vmfb", "local-sync", before, work) as step:
         assert_same_bits(after, step)
+
+
+def test_first_values(tmp_path: Path) -> None:
+    """As near to the host's as the page says; what is no random number is equal."""
+    shell(commands(FIRST), tmp_path)
+    with runtime.load(tmp_path / "train.vmfb", device="local-sync") as step:
+        step.initialize(seed=7)
+        parameters = {"/head/w": "head_w", "/head/b": "head_b"}
+        slots = {
+            f"/AdamOptimizer{path}_{kind}": f"{file}_{kind}"
+            for path, file in parameters.items()
+            for kind in ("1st_moment", "2nd_moment")
+        }
+        for path, file in (parameters | slots).items():
+            got, expected = np.load(tmp_path / f"{file}.npy"), np.asarray(step.variables[path])
+            assert (got.dtype, got.shape) == (expected.dtype, expected.shape), path
+            assert np.all(np.abs(got - expected) <= 2 * 2.0**-23 * np.abs(expected)), path
+        assert step.variables["/head/w"].any()
 
 
 def test_the_manifest_and_the_digest_are_read_as_shown(work: Path) -> None:

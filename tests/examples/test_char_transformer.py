@@ -38,7 +38,9 @@ def test_the_command_line_takes_its_loss(example: ModuleType) -> None:
     loss = load_function(f"{EXAMPLES / 'char_transformer.py'}:loss")
     inputs = {"tokens": "2x8xi32", "targets": "2x8xi32"}
     program = train_program(loss, Context(), AdamW(), inputs=inputs)
-    assert [entry.name for entry in program.entry_points] == ["train_step", "evaluate", "predict"]
+    assert [entry.name for entry in program.entry_points] == [
+        *("train_step", "evaluate", "predict", "initialize")
+    ]
     (argument,) = (x for x in program.entry_point("predict").arguments if x.role == "input")
     assert argument.name == "tokens"
 

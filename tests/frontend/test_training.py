@@ -57,7 +57,8 @@ def arguments(program: Program, function: str, role: str) -> list[str]:
 
 def test_a_program_trains_evaluates_and_predicts() -> None:
     program = train_program(model, Context(), Adam(), inputs=INPUTS)
-    assert [entry.name for entry in program.entry_points] == ["train_step", "evaluate", "predict"]
+    names = [entry.name for entry in program.entry_points]
+    assert names == ["train_step", "evaluate", "predict", "initialize"]
     parameters = ["/encoder/w", "/encoder/b", "/head/w", "/head/b"]
     assert arguments(program, "train_step", "parameter") == parameters
     assert program.entry_point("train_step").parameters == tuple(parameters)

@@ -73,8 +73,11 @@ def _functions(manifest: Manifest) -> Iterator[Row]:
         roles = [argument.role for argument in function.arguments]
         counted = ", ".join(f"{roles.count(role)} {role}" for role in dict.fromkeys(roles))
         outputs = [result.name for result in function.results if result.role == "output"]
-        states = len(function.results) - len(outputs)
-        yield function.name, counted, ", ".join((f"{states} state", *outputs))
+        initial = sum(result.role == "initial" for result in function.results)
+        values = (
+            f"{initial} initial" if initial else f"{len(function.results) - len(outputs)} state"
+        )
+        yield function.name, counted, ", ".join((values, *outputs))
 
 
 def _inputs(manifest: Manifest) -> Iterator[Row]:
