@@ -19,6 +19,7 @@ from stepforge.frontend.hyperparameters import (
 )
 from stepforge.frontend.initializers import Initializer, required
 from stepforge.frontend.ops.source import as_shape
+from stepforge.frontend.rules import FROZEN, Rule, check_rules, found_in, rule_of
 from stepforge.frontend.variables import Role, Storage, Variable, VariableSpec, check_same
 
 T = TypeVar("T")
@@ -39,6 +40,8 @@ class _Store:
     )
     frozen: dict[str, bool] = field(default_factory=dict[str, bool])
     """By scope: whether its variables are frozen."""
+    rules: list[Rule] = field(default_factory=list[Rule])
+    """In the order in which they were set."""
 
 
 class Context:
@@ -53,6 +56,7 @@ class Context:
         self._store = _Store()
         self._prefix = ""
         self._defaults: Mapping[str, Any] = {}
+        self._of = ""
 
     @property
     def scope(self) -> str:
@@ -75,9 +79,13 @@ class Context:
         return self._view(self._prefix, {**params, **self._defaults})
 
     def around(self, variable: Variable) -> Context:
-        """Where hyperparameters of a variable are looked up: its own scope, if below this one."""
+        """Where hyperparameters of a variable are looked up: in the rules that match it, then from
+        its own scope on, if that is below this one."""
         inside = self._holds(variable.path)
-        return self._view(variable.path.rpartition("/")[0], self._defaults) if inside else self
+        scope = variable.path.rpartition("/")[0] if inside else self._prefix
+        view = self._view(scope, self._defaults)
+        view._of = variable.path
+        return view
 
     def _view(self, prefix: str, defaults: Mapping[str, Any]) -> Context:
         view = Context()
@@ -109,13 +117,43 @@ class Context:
         checked = {(n := canonical_name(name)): check_value(n, v) for name, v in params.items()}
         self._store.params.setdefault(self.scope, {}).update(checked)
 
+    def set_params_for(
+        self, pattern: str, params: Mapping[str, Any], *, custom: bool = False
+    ) -> None:
+        """A rule: sets hyperparameters of the parameters of this scope and below, also later ones,
+        whose names match a glob: `ctx.set_params_for("*.bias", {"adam_weight_decay": 0.0})`.
+
+        pattern: of names as given, relative to this scope, or from the root if it starts with a
+            slash. `*` stands for any text, slashes and dots too.
+        params: as `set_params` takes them; `frozen` (a bool) is what `freeze` says.
+        custom: take names of an optimizer's own, too, whose values are checked when it reads them.
+
+        A rule goes before the optimizer's own arguments and before every scope; of several that
+        match and give a hyperparameter the last one set wins. One that matches no parameter raises
+        ContextError when the update is built. Raises FrontendError for what `set_params` refuses,
+        and for a hyperparameter that is one for all parameters; then nothing was set.
+        """
+        self._store.rules.append(rule_of(self._prefix, pattern, params, custom=custom))
+
+    def find_rule(self, name: str) -> tuple[Rule, Any] | None:
+        """The rule that gives a hyperparameter to the variable that this view is `around`, and the
+        value; None without one."""
+        return found_in(self._store.rules, self._of, without_alias(name)) if self._of else None
+
+    def check_rules(self) -> None:
+        """Raises ContextError for a rule that matches no parameter of the Context."""
+        check_rules(self._store.rules, [v.path for v in self.root if v.trainable])
+
     @overload
     def get_param(self, name: str) -> Any: ...
     @overload
     def get_param(self, name: str, default: T) -> Any | T: ...
     def get_param(self, name: str, default: Any = None) -> Any:
-        """The hyperparameter set in this scope or the nearest above it; else `default`."""
-        found = self.find_param(name)
+        """The hyperparameter set in this scope or the nearest above it; else `default`.
+
+        In the view `around` a variable, what a rule gives goes first.
+        """
+        found = self.find_rule(name) or self.find_param(name)
         return default if found is None else found[1]
 
     def find_param(self, name: str) -> tuple[str, Any] | None:
@@ -201,16 +239,24 @@ class Context:
         """The trainable variables of this scope and below, without frozen ones, as created."""
         return [v for v in self if v.trainable and not self.is_frozen(v)]
 
-    def freeze(self, *, frozen: bool = True) -> None:
+    def freeze(self, pattern: str | None = None, *, frozen: bool = True) -> None:
         """Makes the variables of this scope and below, also later ones, keep their values.
 
         Frozen variables get neither a gradient nor slots. The nearest scope decides:
         `ctx.freeze(); ctx.at("head").freeze(frozen=False)` trains the head alone.
+
+        pattern: only those whose names match, as a rule of `set_params_for`; rules go before scopes.
         """
-        self._store.frozen[self.scope] = frozen
+        if pattern is None:
+            self._store.frozen[self.scope] = frozen
+        else:
+            self.set_params_for(pattern, {FROZEN: frozen})
 
     def is_frozen(self, variable: Variable) -> bool:
-        """Whether the nearest scope that says so freezes a variable."""
+        """Whether the last rule, else the nearest scope, that says so freezes a variable."""
+        rule = found_in(self._store.rules, variable.path, FROZEN)
+        if rule is not None:
+            return bool(rule[1])
         scope = variable.path.rpartition("/")[0]
         while scope and scope not in self._store.frozen:
             scope = scope.rpartition("/")[0]
@@ -235,15 +281,16 @@ class Context:
 
     @contextmanager
     def unchanged_on_error(self) -> Generator[None]:
-        """Where what is done inside raises, variables, hyperparameters and frozen scopes are as
-        they were, so that nothing is in the way of the next try."""
+        """Where what is done inside raises, variables, hyperparameters, rules and frozen scopes are
+        as they were, so that nothing is in the way of the next try."""
         store = self._store
-        variables, frozen = dict(store.variables), dict(store.frozen)
+        variables, frozen, rules = dict(store.variables), dict(store.frozen), list(store.rules)
         params = {scope: dict(values) for scope, values in store.params.items()}
         try:
             yield
         except BaseException:
             store.variables, store.params, store.frozen = variables, params, frozen
+            store.rules = rules
             raise
 
     # Graphs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import cast
 
 from stepforge.frontend.context import Context
@@ -41,21 +41,29 @@ def groups(
     variables: Sequence[Variable],
     loss_dtype: DTypeLike,
 ) -> tuple[Group, ...]:
-    """One group for each set of equal values, in the order of their first variables."""
-    members: dict[tuple[Resolved, ...], list[str]] = {}
+    """One group for each set of equal values, in the order of their first variables.
+
+    Who set a baked value does not matter: what several rules or scopes set alike goes by all names.
+    """
+    members: dict[Hashable, dict[str, tuple[Resolved, ...]]] = {}
     for variable in variables:
         values = resolved_values(optimizer, ctx, variable)
-        members.setdefault(values, []).append(variable.path)
+        members.setdefault(_same(values), {})[variable.path] = values
     seen = ctx.with_defaults(dict(optimizer.context_parameters))
     extra = _common(optimizer, seen, loss_dtype)
     return tuple(
         Group(
-            hyperparameters=(*(_record(x, ctx) for x in values), *extra),
-            variables=None if len(members) == 1 else tuple(paths),
+            hyperparameters=(*(_record(x, ctx) for x in zip(*of.values(), strict=True)), *extra),
+            variables=None if len(members) == 1 else tuple(of),
             function=function,
         )
-        for values, paths in members.items()
+        for of in members.values()
     )
+
+
+def _same(values: Iterable[Resolved]) -> Hashable:
+    """What is equal for variables of one group: baked numbers, and the variables of the others."""
+    return tuple((x.name, x.schedule, x.path if x.has_variable else x.value) for x in values)
 
 
 def _common(optimizer: Optimizer, ctx: Context, loss_dtype: DTypeLike) -> list[Hyperparameter]:
@@ -71,18 +79,30 @@ def _common(optimizer: Optimizer, ctx: Context, loss_dtype: DTypeLike) -> list[H
     return found
 
 
-def _record(resolved: Resolved, ctx: Context) -> Hyperparameter:
-    prefix = resolved.label.removesuffix(resolved.name)
+def _record(found: Sequence[Resolved], ctx: Context) -> Hyperparameter:
+    """One hyperparameter of a group, as it was found for each variable."""
+    # A name without a rule comes first, if there is one.
+    resolved, *others = sorted(dict.fromkeys(found), key=lambda x: bool(x.rule))
+    labels = dict.fromkeys((*_aliases(resolved), *(y for x in others for y in _labels(x))))
     spec = resolved.spec
     return Hyperparameter(
         name=resolved.label,
         value=_first_value(resolved, ctx),
         settable=resolved.settable,
         variable=resolved.path if resolved.has_variable else None,
-        aliases=tuple(prefix + alias for alias in spec.aliases),
+        aliases=tuple(labels),
         minimum=spec.minimum,
         below=spec.below,
     )
+
+
+def _labels(resolved: Resolved) -> tuple[str, ...]:
+    return (resolved.label, *_aliases(resolved))
+
+
+def _aliases(resolved: Resolved) -> tuple[str, ...]:
+    prefix = resolved.label.removesuffix(resolved.name)
+    return tuple(prefix + alias for alias in resolved.spec.aliases)
 
 
 def _first_value(resolved: Resolved, ctx: Context) -> Plain:

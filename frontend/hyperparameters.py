@@ -200,6 +200,13 @@ _ROWS = (
 KNOWN_HYPERPARAMETERS: Mapping[str, HyperparameterSpec] = MappingProxyType(
     {row.name: row for row in _ROWS}
 )
+ONE_FOR_ALL = frozenset(
+    {
+        *(PARAM_OPTIMIZER, PARAM_ADAM_DTYPE, PARAM_TRAIN_LAST_STEP),
+        *(name for name in KNOWN_HYPERPARAMETERS if name.startswith("cosine_schedule_")),
+    }
+)
+"""Those that an optimizer reads once, for all parameters; no rule gives them to some."""
 _ALIASES = {alias: row.name for row in _ROWS for alias in row.aliases}
 
 

@@ -1,4 +1,4 @@
-"""From a hyperparameter's name to its value in a graph: explicit, nearest Context, or default."""
+"""From a hyperparameter's name to its value in a graph: rule, explicit, Context, or default."""
 
 from __future__ import annotations
 
@@ -102,6 +102,8 @@ class Resolved:
     scope: str
     """The optimizer's scope, if it is not the default and the optimizer itself set the value."""
     spec: HyperparameterSpec
+    rule: str = ""
+    """The glob of the rule that set it, as users see it; empty where none did."""
     explicit: bool = field(default=False, compare=False)
     """Whether the optimizer itself set the value, so that no other may take its place."""
 
@@ -109,12 +111,19 @@ class Resolved:
     def path(self) -> str:
         """Of the host variable that holds a settable or scheduled value."""
         inner = f"{OPTIMIZERS_SCOPE}/{self.scope}" if self.scope else OPTIMIZERS_SCOPE
-        return f"{self.home}/{inner}/{self.name}"
+        return f"{self.home}/{inner}/{self._ruled_name}"
 
     @property
     def label(self) -> str:
-        """The name users see: plain, or with the scopes that set it in front."""
+        """The name users see: plain, with the scopes that set it in front (`encoder/clip_nan`), or
+        with the rule that did (`*.bias:clip_nan`)."""
+        if self.rule:
+            return self._ruled_name
         return "/".join(filter(None, (self.home.strip("/"), self.scope, self.name)))
+
+    @property
+    def _ruled_name(self) -> str:
+        return f"{self.rule}:{self.name}" if self.rule else self.name
 
     @property
     def has_variable(self) -> bool:
@@ -122,14 +131,19 @@ class Resolved:
 
 
 def resolve(setting: Setting, at: Context, base: Context, scope: str = "") -> Resolved:
-    """Explicit value, else the nearest Context parameter around `at`, else the default.
+    """A rule's value, else the explicit one, else that of the nearest scope that `at` sees, else
+    the default.
 
     base: the optimizer's Context; what is set there or above belongs to it, what is set nearer to a
     variable to that scope. scope: the optimizer's, unless it is the default one.
     """
     spec = setting.spec
-    found = None if setting.explicit is not None else at.find_param(setting.name)
-    if found is None:
+    ruled = at.find_rule(setting.name)
+    explicit = setting.explicit is not None and ruled is None
+    found = None if explicit else at.find_param(setting.name)
+    if ruled is not None:
+        value, home, scope = check_spec(spec, ruled[1]), base.scope, ""
+    elif found is None:
         raw = setting.default if setting.explicit is None else setting.explicit
         value, home = check_spec(spec, raw), base.scope
     else:
@@ -147,7 +161,8 @@ def resolve(setting: Setting, at: Context, base: Context, scope: str = "") -> Re
         home=home.rstrip("/"),
         scope=scope,
         spec=spec,
-        explicit=setting.explicit is not None,
+        rule="" if ruled is None else ruled[0].name,
+        explicit=explicit,
     )
 
 

@@ -55,7 +55,8 @@ class Optimizer(ABC):
     `update` returns the *step*, which this class subtracts, not the new parameter: clipping by
     value and backoff apply to the step, weight decay included.
 
-    Every field that is None takes the nearest Context parameter, else the class default.
+    Every field that is None takes the nearest Context parameter, else the class default. A rule of
+    the Context (`ctx.set_params_for`) goes before both for the parameters that it matches.
     """
 
     __slots__ = ()
@@ -161,6 +162,7 @@ class Optimizer(ABC):
         Slots and counters are created in `ctx` where they do not exist. Raises OptimizerError for
         gradients that do not fit.
         """
+        ctx.check_rules()
         pairs = _pairs(ctx, gradients)
         graph = pairs[0][1].graph
         ctx = ctx.with_defaults(dict(self.context_parameters))

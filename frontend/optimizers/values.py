@@ -35,7 +35,7 @@ def resolve_settings(
     rate = found["learning_rate"]
     if rate.schedule is None:
         given = optimizer.learning_rate
-        if given is None:
+        if given is None or rate.rule:
             given = here.get_param(PARAM_LEARNING_RATE)
         base = {"learning_rate": given} if isinstance(given, Settable) else {}
         schedule = CosineSchedule.from_context(ctx, **base)
