@@ -65,7 +65,8 @@ def _checked(name: str, value: Any, custom: bool) -> tuple[str, Any]:
         if isinstance(value, bool):
             return name, value
         expected = "True or False"
-        raise HyperparameterError(f"a rule's {FROZEN!r}", expected=expected, got=repr(value))
+        rule = f"a rule says {FROZEN!r} or not"
+        raise HyperparameterError(rule, expected=expected, got=repr(value))
     if custom and name not in KNOWN_HYPERPARAMETERS:
         return name, value
     known = canonical_name(name)
@@ -73,7 +74,7 @@ def _checked(name: str, value: Any, custom: bool) -> tuple[str, Any]:
         raise HyperparameterError(
             f"the hyperparameter {known!r} is one for all parameters of an optimizer",
             got="a rule for some of them",
-            hint=f"leave it out of the rule, and use ctx.set_param({known!r}, ...)",
+            hint="set it for all: without a glob, by ctx.set_param or --set NAME=VALUE",
         )
     return known, check_value(known, value)
 

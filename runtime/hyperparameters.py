@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from shlex import quote
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -24,7 +25,8 @@ class Numbers(Protocol):
 class Hyperparameters(Mapping[str, Scalar | str]):
     """Name -> value over all groups of parameters; aliases are accepted.
 
-    Where groups differ, `groups[i]` is the mapping of one group alone. Assigning changes a settable
+    What a scope or a rule set has it in its name: `encoder/adam_epsilon`, `*.bias:learning_rate`.
+    Where groups differ otherwise, `groups[i]` is the mapping of one group alone. Assigning changes a settable
     hyperparameter from the next step on, without recompiling.
     """
 
@@ -103,7 +105,7 @@ def _refusal(name: str, item: Hyperparameter) -> str:
         )
     return (
         f"hyperparameter {name!r} was compiled into the artifact as {item.value!r}; to change it, "
-        f"compile again with --settable {item.name} (in Python: Settable({item.value!r})), or "
+        f"compile again with --settable {quote(item.name)} (in Python: Settable({item.value!r})), or "
         "with another value"
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stepforge.frontend.hyperparameters import canonical_name
+from stepforge.frontend.rules import FROZEN
 from stepforge.tools.errors import ToolError
 from stepforge.tools.hyperparameters import describe
 from stepforge.tools.machine import why_not
@@ -157,8 +158,9 @@ def _notes(job: Job, artifact: Artifact) -> Iterator[str]:
     """What the target and the compiler remarked, and baked settings that change nothing."""
     yield from artifact.warnings
     groups = artifact.manifest.groups
-    used = {item.name for group in groups for item in group.hyperparameters}
-    for name in sorted(map(canonical_name, job.recipe.settings)):
+    used = {item.name.rpartition(":")[2] for group in groups for item in group.hyperparameters}
+    set_names = {key.rpartition(":")[2] for key in job.recipe.settings} - {FROZEN}
+    for name in sorted(set(map(canonical_name, set_names))):
         if name.startswith(("adam_", "cosine_")) and name not in used:
             yield f"{job.name} does not use {name}"
 

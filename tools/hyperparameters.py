@@ -16,6 +16,7 @@ from stepforge.frontend.hyperparameters import (
     PARAM_TRAIN_LAST_STEP,
     canonical_name,
 )
+from stepforge.frontend.rules import FROZEN
 from stepforge.tools.errors import ToolError
 
 
@@ -28,19 +29,21 @@ class Described:
 
 
 def describe(name: str, settings: Mapping[str, Any], settable: Sequence[str]) -> Described:
-    """The optimizer called `name`; every setting is a hyperparameter of the Context.
+    """The optimizer called `name`; every setting is a hyperparameter of the Context, or of a rule
+    if it is called `GLOB:NAME`.
 
     A settable one without a setting starts at the optimizer's default. Raises ToolError for a
     settable one that the step would not read, and FrontendError, with the nearest name for an
     unknown one.
     """
-    values = {canonical_name(key): value for key, value in settings.items()}
+    rules = {key: value for key, value in settings.items() if ":" in key}
+    values = {canonical_name(k): value for k, value in settings.items() if k not in rules}
     if PARAM_OPTIMIZER in values:
         raise ToolError(f"the optimizer is the first argument, here {name!r}; leave --set out")
     context = Context()
     for key, value in values.items():
         context.set_param(key, value)
-    asked = tuple(map(canonical_name, settable))
+    asked = tuple(canonical_name(key) for key in settable if ":" not in key)
     given = {**_defaults(by_name(context, name)), **values}
     # The full rate of a schedule is by default the optimizer's.
     given.setdefault(PARAM_COSINE_SCHEDULE_LEARNING_RATE, given[PARAM_LEARNING_RATE])
@@ -48,16 +51,38 @@ def describe(name: str, settings: Mapping[str, Any], settable: Sequence[str]) ->
         value = given.get(key, KNOWN_HYPERPARAMETERS[key].default)
         if value is not None:
             context.set_param(key, Settable(value))
+    asked_rules = tuple(key for key in settable if ":" in key)
     described = Described(by_name(context, name), context)
     read = numbers_read(described)
-    unread = [key for key in asked if key not in read]
+    unread = [key for key in (*asked, *asked_rules) if _split(key)[1] not in read]
     if unread:
         raise ToolError(
             f"--settable takes numbers that the step reads: {name} does not read "
             f"{', '.join(unread)} here; expected {', '.join(sorted(read))}"
             f"{_schedule_hint(unread)}"
         )
+    _add_rules(context, rules, asked_rules, given)
     return described
+
+
+def _add_rules(
+    context: Context, rules: Mapping[str, Any], settable: Sequence[str], given: Mapping[str, Any]
+) -> None:
+    """The rules in their order; a settable one without a setting starts at what is `given`."""
+    asked = dict.fromkeys(map(_split, settable))
+    found = {_split(key): value for key, value in rules.items()}
+    for glob, name in asked:
+        if (glob, name) not in found:
+            found[glob, name] = given.get(name, KNOWN_HYPERPARAMETERS[name].default)
+    for (glob, name), value in found.items():
+        wanted = Settable(value) if (glob, name) in asked else value
+        context.set_params_for(glob, {name: wanted})
+
+
+def _split(key: str) -> tuple[str, str]:
+    """`GLOB:NAME` as the glob, empty without one, and the declared name."""
+    glob, _, name = key.rpartition(":")
+    return glob, name if glob and name == FROZEN else canonical_name(name)
 
 
 def _defaults(optimizer: Optimizer) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import tomllib
 import zipfile
@@ -16,6 +15,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from stepforge.frontend.rules import matches, nearest_names
 from stepforge.tools.arrays import DAMAGED_ZIP
 from stepforge.tools.errors import CorruptInputError, ToolError
 
@@ -111,8 +111,11 @@ def _chosen(
     """The names that match; a glob that matches no name at all is an error, as it is a typo."""
     for option, globs in (("--include", include), ("--exclude", exclude)):
         for glob in globs:
-            if not fnmatch.filter(names, glob):
-                raise ToolError(f"{option} {glob!r} matches none of the {len(names)} parameters")
+            if not any(matches(name, glob) for name in names):
+                raise ToolError(
+                    f"{option} {glob!r} matches none of the {len(names)} parameters, such as "
+                    f"{nearest_names(glob, names)}"
+                )
     return tuple(
         name
         for name in names
@@ -121,7 +124,7 @@ def _chosen(
 
 
 def _matches(name: str, globs: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
+    return any(matches(name, glob) for glob in globs)
 
 
 def _read_safetensors(path: Path) -> Found:

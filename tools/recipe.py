@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -23,16 +23,23 @@ KEYS = (
         "accumulate",
         "after_update",
         "set",
+        "rules",
         "settable",
         "target",
     ),
 )
+_TABLES = {
+    "set": "hyperparameters and values",
+    "rules": "globs, each with a table of hyperparameters and values",
+    "input": "names and shapes",
+}
 _BARE_WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """`params`: a file or a mapping of specs. `settings`: hyperparameter -> value.
+    """`params`: a file or a mapping of specs. `settings`: hyperparameter -> value; that of a rule is
+    called `GLOB:NAME`.
 
     `model`: the loss function of a training step, whose `inputs` have names and specs; those with
     `?` are served in each of `batch_sizes`. `after_update`: a function, found as the model's.
@@ -62,6 +69,9 @@ def read_recipe(path: Path) -> Recipe:
         [set]
         learning_rate = 0.003
 
+        [rules."*.bias"]              # for parameters whose names match; the last one wins
+        weight_decay = 0.0
+
     Every key is optional. Raises ToolError for a key that it does not know.
     """
     try:
@@ -71,7 +81,7 @@ def read_recipe(path: Path) -> Recipe:
     for key in fields:
         if key not in KEYS:
             raise ToolError(f"{path} has no use for the key {key!r}{nearest(key, KEYS)}")
-    for key, what in (("set", "hyperparameters and values"), ("input", "names and shapes")):
+    for key, what in _TABLES.items():
         if not isinstance(fields.get(key, {}), dict):
             raise ToolError(f"{path}: {key} must be a table, [{key}], of {what}")
     accumulate = fields.get("accumulate")
@@ -81,7 +91,7 @@ def read_recipe(path: Path) -> Recipe:
         params=_params(path, fields.get("params")),
         include=_names(path, "include", fields),
         exclude=_names(path, "exclude", fields),
-        settings=cast("dict[str, Any]", fields.get("set", {})),
+        settings={**fields.get("set", {}), **_rules(path, fields.get("rules", {}))},
         settable=_names(path, "settable", fields),
         targets=_names(path, "target", fields),
         model=_function(path, "model", fields),
@@ -90,6 +100,16 @@ def read_recipe(path: Path) -> Recipe:
         accumulate=accumulate,
         after_update=_function(path, "after_update", fields),
     )
+
+
+def _rules(path: Path, tables: Mapping[str, Any]) -> dict[str, Any]:
+    for glob, table in tables.items():
+        if not isinstance(table, dict):
+            raise ToolError(
+                f"{path}: a rule is a table of hyperparameters and values, "
+                f'[rules."{glob}"], got {table!r}'
+            )
+    return {f"{glob}:{name}": x for glob, table in tables.items() for name, x in table.items()}
 
 
 def _batch_sizes(path: Path, value: Any) -> tuple[int, ...]:
@@ -133,7 +153,7 @@ def combine(base: Recipe, over: Recipe) -> Recipe:
         params=base.params if over.params is None else over.params,
         include=over.include or base.include,
         exclude=over.exclude or base.exclude,
-        settings={**base.settings, **over.settings},
+        settings=_last_wins((*base.settings.items(), *over.settings.items())),
         settable=tuple(dict.fromkeys((*base.settable, *over.settable))),
         targets=over.targets or base.targets,
         model=over.model or base.model,
@@ -145,14 +165,23 @@ def combine(base: Recipe, over: Recipe) -> Recipe:
 
 
 def parse_settings(assignments: Sequence[str]) -> Mapping[str, Any]:
-    """`NAME=VALUE` pairs; values as in TOML, and a bare word is a text."""
-    return dict(_parse_setting(assignment) for assignment in assignments)
+    """`NAME=VALUE` and `GLOB:NAME=VALUE` pairs; values as in TOML, and a bare word is a text."""
+    return _last_wins(_parse_setting(assignment) for assignment in assignments)
+
+
+def _last_wins(settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Each name once, where it stands last: of two rules the later one wins."""
+    found: dict[str, Any] = {}
+    for name, value in settings:
+        found.pop(name, None)
+        found[name] = value
+    return found
 
 
 def _parse_setting(assignment: str) -> tuple[str, Any]:
     name, equals, text = assignment.partition("=")
     if not equals or not name.strip():
-        raise ToolError(f"--set takes NAME=VALUE, got {assignment!r}")
+        raise ToolError(f"--set takes NAME=VALUE or GLOB:NAME=VALUE, got {assignment!r}")
     return name.strip(), _parse_value(assignment, text.strip())
 
 

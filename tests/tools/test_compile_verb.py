@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from safetensors.numpy import save_file
 
-from stepforge.runtime import read_artifact
+from stepforge.runtime import HyperparameterError, load, read_artifact
 from stepforge.tools.cli import load_verb
 
 pytestmark = pytest.mark.compiler
@@ -97,6 +97,50 @@ def test_settings_are_baked(cli, parameters: Path, tmp_path: Path) -> None:
     assert values["adam_beta1"] == 0.5
 
 
+def test_rules_make_groups_that_inspect_names_and_that_are_set_by_label(
+    cli, artifact: Path, tmp_path: Path
+) -> None:
+    recipe, output = tmp_path / "recipe.toml", tmp_path / "a.vmfb"
+    recipe.write_text(
+        'settable = "weight_decay"\n[params]\nw = "8x4xf32"\nb = "4xf32"\nc = "4xf32"\n'
+        'd = "4xf32"\n[rules."*"]\nweight_decay = 0.5\n[rules."[bc]"]\nweight_decay = 0.25\n'
+    )
+    options = ("--set", "[b-c]:weight_decay=0", "--set", "d:frozen=true", "--set", "?:adam_beta1=0")
+    asked = ("--settable", "*:weight_decay,[b-c]:learning_rate")
+    result = cli("compile", "adamw", "--config", recipe, "-o", output, *options, *asked)
+    assert "does not use" not in result.stderr
+    manifest = read_artifact(output).manifest
+    assert manifest.functions[0].parameters == ("/w", "/b", "/c")
+    wide, narrow = ({h.name: h for h in g.hyperparameters} for g in manifest.groups)
+    assert (wide["*:adam_weight_decay"].value, wide["*:adam_weight_decay"].settable) == (0.5, True)
+    assert (narrow["[b-c]:adam_weight_decay"].value, narrow["?:adam_beta1"].value) == (0.0, 0.0)
+    assert (narrow["[b-c]:learning_rate"].value, narrow["[b-c]:learning_rate"].settable) == (
+        0.001,
+        True,
+    )
+    text = cli("inspect", output).stdout
+    assert "hyperparameters of 1 parameter in step " in text
+    assert "\nof w\n" in text
+    assert "\nof b, c\n" in text
+    assert "\nof " not in cli("inspect", artifact).stdout
+    with load(output) as step:
+        zeros = {"w": np.zeros((8, 4), np.float32), "b": np.zeros(4, np.float32)}
+        step.initialize({**zeros, "c": zeros["b"]})
+        step.hyperparameters["[b-c]:learning_rate"] = 0.5
+        step.hyperparameters["*:weight_decay"] = 0.75
+        assert step.hyperparameters["[b-c]:weight_decay"] == 0.0
+        step.step({name: np.ones_like(x) for name, x in (*zeros.items(), ("c", zeros["b"]))})
+        # Adam's first step is the rate, whatever the gradient: epsilon is 1e-7 of it.
+        assert step.parameters["b"][0] == pytest.approx(-0.5, rel=1e-6)
+        assert step.parameters["w"][0, 0] == pytest.approx(-0.001, rel=1e-6)
+        message = r"compile again with --settable '\[b-c\]:adam_weight_decay'"
+        with pytest.raises(HyperparameterError, match=message):
+            step.hyperparameters["[b-c]:weight_decay"] = 0.1
+        with pytest.raises(HyperparameterError, match=r"did you mean .*'\*:weight_decay'"):
+            step.hyperparameters["*:weight_dcay"] = 0.1
+    cli("verify", output)
+
+
 def test_the_compiler_in_its_own_process_writes_the_same(
     cli, artifact: Path, parameters: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +166,13 @@ def test_a_late_compiler_is_a_failed_check(cli, parameters: Path, tmp_path: Path
         (("--set", "adam_beta1=1.5"), "a number of at least 0 and below 1"),
         (("--set", "optimizer=sgd"), "the optimizer is the first argument"),
         (("--set", "learning_rate"), "--set takes NAME=VALUE"),
+        (("--set", "*.b:wd=0"), "did you mean 'adam_weight_decay'"),
+        (("--set", ":weight_decay=0"), "a rule is for a glob of names"),
+        (("--set", "*.b:weight_decay=0"), "the rule '*.b' matches no parameter"),
+        (("--set", "b:frozen=1"), "True or False"),
+        (("--set", "b:adam_dtype=float64"), "set it for all: without a glob"),
+        (("--settable", "b:frozen"), "adamw does not read b:frozen here"),
+        (("--settable", "b:clip_nan"), "adamw does not read b:clip_nan here"),
         (("--settable", "clip_nan"), "True or False"),
         (("--target", "adreno"), "did you mean vulkan:adreno"),
         (("--target", "cpu", "--target", "cpu"), "each target once"),

@@ -43,6 +43,32 @@ def test_a_recipe_may_hold_the_parameters(tmp_path: Path) -> None:
     assert recipe.params == {"w/b": "3xf32"}
 
 
+def test_rules_are_settings_with_a_glob_in_order(tmp_path: Path) -> None:
+    text = """
+    settable = "*.bias:learning_rate"
+    [rules."*.bias"]
+    weight_decay = 0.0
+    learning_rate = 0.1
+    [rules."encoder/*"]
+    weight_decay = 0.5
+    frozen = true
+    """
+    recipe = read_recipe(write(tmp_path, text))
+    assert list(recipe.settings.items()) == [
+        ("*.bias:weight_decay", 0.0),
+        ("*.bias:learning_rate", 0.1),
+        ("encoder/*:weight_decay", 0.5),
+        ("encoder/*:frozen", True),
+    ]
+    assert recipe.settable == ("*.bias:learning_rate",)
+    over = combine(recipe, Recipe(settings=parse_settings(["*.bias:weight_decay=1", "a:b:c=2"])))
+    assert list(over.settings)[2:] == ["encoder/*:frozen", "*.bias:weight_decay", "a:b:c"]
+
+
+def test_what_is_set_again_stands_last() -> None:
+    assert list(parse_settings(["*:a=1", "b*:a=2", "*:a=3"]).items()) == [("b*:a", 2), ("*:a", 3)]
+
+
 def test_batch_sizes(tmp_path: Path) -> None:
     several = read_recipe(write(tmp_path, "batch = [1, 8]"))
     assert several.batch_sizes == (1, 8)
@@ -57,6 +83,8 @@ def test_batch_sizes(tmp_path: Path) -> None:
         ("setable = ['x']", "did you mean 'settable'"),
         ("xyz = 1", "has no use for the key 'xyz'; it knows accumulate, after_update, batch"),
         ("set = 3", "set must be a table"),
+        ("rules = 3", r"rules must be a table, \[rules\], of globs"),
+        ("[rules]\n'*.b' = 3", r'a rule is a table of .*, \[rules."\*.b"\], got 3'),
         ("batch = '8'", r"batch must be numbers of rows, such as \[1, 8, 32\], got '8'"),
         ("batch = [8, true]", r"batch must be numbers of rows, .* got \[8, True\]"),
         ("model = 3", 'model must be a text, "model.py:function", got 3'),

@@ -86,11 +86,19 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     metavar="PATH",
     help="A file, or a folder for NAME.TARGET.vmfb; the current folder by default.",
 )
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A value to bake.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="[GLOB:]NAME=VALUE",
+    help="A value to bake; with a glob, for the parameters whose names match, as in "
+    "'*.bias:weight_decay=0'. The last rule wins, and goes before what has no glob. "
+    "GLOB:frozen=true keeps their values.",
+)
 @click.option(
     "--settable",
     multiple=True,
-    metavar="NAME,...",
+    metavar="[GLOB:]NAME,...",
     help="Hyperparameters that can be changed without recompiling, as learning_rate always can.",
 )
 @click.option(
@@ -98,7 +106,7 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="A recipe in TOML: params, include, exclude, model, [input], batch, accumulate, "
-    "after_update, target, settable, [set].",
+    "after_update, target, settable, [set], [rules.GLOB].",
 )
 @click.option(
     "--loss-dtype",

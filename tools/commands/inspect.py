@@ -14,11 +14,18 @@ from stepforge.runtime.manifest import ITEM_SIZES, Argument, Group, Manifest, Ta
 from stepforge.tools.verb import Verb, file_size, json_option, print_json, table
 
 Row = tuple[str, ...]
+_MEMBERS = 6
+"""How many of a group's parameters are named."""
 
 
 @click.command("inspect", cls=Verb)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--variables", "list_variables", is_flag=True, help="List every variable.")
+@click.option(
+    "--variables",
+    "list_variables",
+    is_flag=True,
+    help="List every variable, and all of each group.",
+)
 @json_option
 def inspect_command(file: Path, list_variables: bool, as_json: bool) -> None:
     """Show what an artifact holds: target, functions, variables, hyperparameters.
@@ -55,7 +62,8 @@ def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[
         yield table(inputs, ("input", "type", "of"))
     yield table(list(_totals(manifest)), ("variables", "count", "elements", "bytes"))
     for group in manifest.groups:
-        yield table(list(_hyperparameters(group)), (_group_title(group), "value", ""))
+        settings = table(list(_hyperparameters(group)), (_group_title(group), "value", ""))
+        yield settings + _members(group, None if list_variables else _MEMBERS)
     if list_variables:
         rows = [(v.name, v.role, _shaped(v), v.storage) for v in manifest.variables]
         yield table(rows, ("variable", "role", "type", "storage"))
@@ -119,8 +127,19 @@ def _totals(manifest: Manifest) -> Iterator[Row]:
 
 
 def _group_title(group: Group) -> str:
-    of = "all parameters" if group.variables is None else f"{len(group.variables)} parameters"
+    count = 0 if group.variables is None else len(group.variables)
+    of = f"{count or 'all'} parameter{'' if count == 1 else 's'}"
     return f"hyperparameters of {of}" + (f" in {group.function}" if group.function else "")
+
+
+def _members(group: Group, limit: int | None) -> str:
+    """A line with the parameters of one of several groups."""
+    if group.variables is None:
+        return ""
+    names = [path.removeprefix("/") for path in group.variables]
+    more = len(names) - len(names[:limit])
+    rest = f" and {more} more (--variables)" if more else ""
+    return f"\nof {', '.join(names[:limit])}{rest}"
 
 
 def _hyperparameters(group: Group) -> Iterator[Row]:
