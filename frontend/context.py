@@ -245,7 +245,7 @@ class Context:
         Frozen variables get neither a gradient nor slots. The nearest scope decides:
         `ctx.freeze(); ctx.at("head").freeze(frozen=False)` trains the head alone.
 
-        pattern: only those whose names match, as a rule of `set_params_for`; rules go before scopes.
+        pattern: only those whose names match, by a rule as of `set_params_for`.
         """
         if pattern is None:
             self._store.frozen[self.scope] = frozen

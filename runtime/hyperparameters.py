@@ -26,8 +26,8 @@ class Hyperparameters(Mapping[str, Scalar | str]):
     """Name -> value over all groups of parameters; aliases are accepted.
 
     What a scope or a rule set has it in its name: `encoder/adam_epsilon`, `*.bias:learning_rate`.
-    Where groups differ otherwise, `groups[i]` is the mapping of one group alone. Assigning changes a settable
-    hyperparameter from the next step on, without recompiling.
+    Where groups differ otherwise, `groups[i]` is the mapping of one group alone.
+    Assigning changes a settable hyperparameter from the next step on, without recompiling.
     """
 
     __slots__ = ("_numbers", "_table", "groups")
@@ -105,8 +105,8 @@ def _refusal(name: str, item: Hyperparameter) -> str:
         )
     return (
         f"hyperparameter {name!r} was compiled into the artifact as {item.value!r}; to change it, "
-        f"compile again with --settable {quote(item.name)} (in Python: Settable({item.value!r})), or "
-        "with another value"
+        f"compile again with --settable {quote(item.name)} (in Python: Settable({item.value!r})), "
+        "or with another value"
     )
 
 

@@ -38,8 +38,8 @@ _BARE_WORD = re.compile(r"[A-Za-z_][\w.-]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """`params`: a file or a mapping of specs. `settings`: hyperparameter -> value; that of a rule is
-    called `GLOB:NAME`.
+    """`params`: a file or a mapping of specs. `settings`: hyperparameter -> value; that of a rule
+    is called `GLOB:NAME`.
 
     `model`: the loss function of a training step, whose `inputs` have names and specs; those with
     `?` are served in each of `batch_sizes`. `after_update`: a function, found as the model's.
