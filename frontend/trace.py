@@ -27,6 +27,10 @@ from stepforge.frontend.schedules.cosine import (
 )
 from stepforge.frontend.variables import Variable, VariableSpec
 
+_ONE_SCHEDULE = (
+    "settable numbers of schedules are one for all groups: make them plain, or the same everywhere"
+)
+
 AfterUpdate: TypeAlias = Callable[[Context, Graph], None]
 
 
@@ -135,7 +139,7 @@ def check_optimizers(
                     f"{_both(other, name)} share the variable {x.path!r}, with other values",
                     expected=repr(before.schedule or before.value),
                     got=repr(x.schedule or x.value),
-                    hint=hint,
+                    hint=hint if other != name else _ONE_SCHEDULE,
                 )
         length = _training_length(optimizer, context, chosen[name])
         if length is not None:

@@ -319,6 +319,17 @@ def test_a_rule_may_match_what_is_frozen() -> None:
     assert len(trace(AdamW(), ctx).groups) == 1
 
 
+def test_settable_numbers_of_schedules_are_one_for_all_groups() -> None:
+    rules: Rules = [
+        ("*bias", {"learning_rate": Settable(0.5)}),
+        ("head/*", {"learning_rate": Settable(0.25)}),
+    ]
+    ctx = ruled(rules, {"cosine_schedule_steps": 10})
+    with pytest.raises(OptimizerError, match="two groups of 'step' share the variable") as error:
+        trace(AdamW(), ctx)
+    assert "settable numbers of schedules are one for all groups" in str(error.value)
+
+
 WRONG: list[tuple[str, Mapping[str, Any], str]] = [
     ("", {DECAY: 0.0}, "a rule is for a glob of names"),
     ("/", {DECAY: 0.0}, "a rule is for a glob of names"),
