@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import cast
 
+from stepforge.frontend import low_precision
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DTypeLike
 from stepforge.frontend.hyperparameters import (
@@ -31,6 +32,7 @@ def resolved_values(optimizer: Optimizer, ctx: Context, variable: Variable) -> t
     here = ctx.around(variable)
     found.append(parameter(here, PARAM_CLIP_STEP_BY_VALUE, 0.0))
     found.append(parameter(here, PARAM_CLIP_NAN, False))
+    found.extend(parameter(here, name, off) for name, off in low_precision.OFF.items())
     return tuple(dict.fromkeys(found))
 
 

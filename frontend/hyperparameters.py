@@ -27,6 +27,9 @@ LEARNING_RATE_KEY = PARAM_LEARNING_RATE
 PARAM_CLIP_STEP_BY_VALUE = "clip_step_by_value"
 PARAM_CLIP_NAN = "clip_nan"
 PARAM_NAN_LOGGER = "nanlogger"
+PARAM_SLOT_DTYPE = "slot_dtype"
+PARAM_STOCHASTIC_ROUNDING = "stochastic_rounding"
+PARAM_MASTER_WEIGHTS = "master_weights"
 PARAM_ADAM_EPSILON = "adam_epsilon"
 PARAM_ADAM_DTYPE = "adam_dtype"
 PARAM_ADAM_WEIGHT_DECAY = "adam_weight_decay"
@@ -111,6 +114,25 @@ _ROWS = (
         kind="tracer",
         default=None,
         doc="Counts the non-finite values of every gradient, for a logger. Never saved.",
+    ),
+    HyperparameterSpec(
+        name=PARAM_SLOT_DTYPE,
+        kind="text",
+        default="",
+        choices=("", "bfloat16"),
+        doc="What slots are stored in; empty is the dtype of the arithmetic.",
+    ),
+    HyperparameterSpec(
+        name=PARAM_STOCHASTIC_ROUNDING,
+        kind="bool",
+        default=False,
+        doc="Rounds what is stored in bfloat16 up or down by chance, right on average.",
+    ),
+    HyperparameterSpec(
+        name=PARAM_MASTER_WEIGHTS,
+        kind="bool",
+        default=False,
+        doc="Keeps 16-bit parameters in the dtype of the arithmetic too, and updates those.",
     ),
     HyperparameterSpec(
         name=PARAM_ADAM_EPSILON,

@@ -170,6 +170,8 @@ def _rounding(
     size = np.abs(value) + error
     if node.op == "cast":
         return _cast_rounding(node, roundoff, size)
+    if node.op == "stochastic_round":
+        return 2.0 * roundoff * size + TINY  # to either neighbour, not to the nearest
     if node.op in ("constant", "unfolded_constant"):
         return roundoff * size * (value != convert(value, node.dtype).astype(np.float64))
     if node.op in SUMS:

@@ -188,7 +188,13 @@ def _bits_in_doubt(
     x: Sequence[Array], e: Sequence[Array], result: Array, attributes: Mapping[str, Any]
 ) -> Array:
     """A whole number that hangs on a rounding has any bits at all."""
-    return np.where(e[0] + e[1] > 0, np.inf, 0.0)
+    return np.where(np.add.reduce(e) > 0, np.inf, 0.0)
+
+
+def _of_first(
+    x: Sequence[Array], e: Sequence[Array], result: Array, attributes: Mapping[str, Any]
+) -> Array:
+    return e[0]
 
 
 PROPAGATION: Mapping[str, Rule] = {
@@ -228,5 +234,6 @@ PROPAGATION: Mapping[str, Rule] = {
     "gather": _gathered,
     "scatter_add": _scattered,
     **dict.fromkeys(("bit_and", "bit_or", "bit_xor"), _bits_in_doubt),
-    **dict.fromkeys(("shift_left", "shift_right_logical"), _bits_in_doubt),
+    **dict.fromkeys(("shift_left", "shift_right_logical", "float_bits"), _bits_in_doubt),
+    "stochastic_round": _of_first,
 }

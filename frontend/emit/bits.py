@@ -31,10 +31,27 @@ def _shift(name: str) -> Rule:
     return rule
 
 
+def _float_bits(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+    return b.op("arith.bitcast", xs, element="i32")
+
+
+def _stochastic_round(b: Builder, node: Node, xs: Sequence[Value]) -> Value:
+    """The upper half of the bits, after a draw is added to the lower half."""
+    x, drawn = xs
+    pattern = b.op("arith.bitcast", [x], element="i32")
+    upper = b.op("arith.shrui", [drawn, constant(b, drawn, 16)])
+    moved = b.op("arith.addi", [pattern, upper])
+    kept = b.op("arith.andi", [moved, constant(b, moved, -(2**16))])
+    number = b.op("arith.bitcast", [kept], element="f32")
+    return select(b, compare(b, "uno", x, x), x, number)
+
+
 RULES: Mapping[str, Rule] = {
     "bit_and": _op("arith.andi"),
     "bit_or": _op("arith.ori"),
     "bit_xor": _op("arith.xori"),
     "shift_left": _shift("arith.shli"),
     "shift_right_logical": _shift("arith.shrui"),
+    "float_bits": _float_bits,
+    "stochastic_round": _stochastic_round,
 }

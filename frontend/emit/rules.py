@@ -33,6 +33,7 @@ EMIT: Mapping[str, Rule] = {
 
 _PICK = frozenset(
     {"where", "maximum", "minimum", "reduce_max", "reduce_min", "sign", "stop_gradient", "gather"}
+    | {"stochastic_round"}
 )
 _MOVE = frozenset(shaping.RULES) - {"iota"}
 _FLIP = frozenset({"neg", "abs"})

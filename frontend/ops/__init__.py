@@ -35,7 +35,15 @@ from stepforge.frontend.ops.activations import (
 )
 from stepforge.frontend.ops.apply import Operand
 from stepforge.frontend.ops.arithmetic import add, clip, div, maximum, minimum, mul, pow, rem, sub
-from stepforge.frontend.ops.bits import bit_and, bit_or, bit_xor, shift_left, shift_right_logical
+from stepforge.frontend.ops.bits import (
+    bit_and,
+    bit_or,
+    bit_xor,
+    float_bits,
+    shift_left,
+    shift_right_logical,
+    stochastic_round,
+)
 from stepforge.frontend.ops.contraction import dot_general, einsum, matmul
 from stepforge.frontend.ops.convolutions import conv, convolution
 from stepforge.frontend.ops.indexing import gather, one_hot, scatter_add, take
@@ -142,6 +150,7 @@ __all__ = [
     "erf",
     "exp",
     "expm1",
+    "float_bits",
     "floor",
     "gather",
     "gelu",
@@ -196,6 +205,7 @@ __all__ = [
     "softplus",
     "sqrt",
     "square",
+    "stochastic_round",
     "stop_gradient",
     "sub",
     "take",

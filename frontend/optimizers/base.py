@@ -23,6 +23,7 @@ from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import KNOWN_HYPERPARAMETERS, check_spec
 from stepforge.frontend.initializers import zeros
 from stepforge.frontend.keywords import check_keywords
+from stepforge.frontend.low_precision import MASTER, LowPrecision, master_or
 from stepforge.frontend.nan_tracing import trace_nan_in_gradients
 from stepforge.frontend.optimizers.values import Hyperparameters, resolve_settings
 from stepforge.frontend.resolve import Setting, variable_of
@@ -187,16 +188,24 @@ class Optimizer(ABC):
         if self.zeroes_gradients:
             gradient = clip_nans_in_gradients(here, gradient)
         old = variable.value_graph(graph)
-        kept = {slot.key: self.slot_variable(ctx, variable, slot, dtype) for slot in self.slots}
-        before = {key: slot.value_graph(graph) for key, slot in kept.items()}
+        low = LowPrecision.of(here, dtype, old.dtype, step, gradient)
+        kept = {s.key: self.slot_variable(ctx, variable, s, low.slot_dtype) for s in self.slots}
+        before = {key: ops.cast(slot.value_graph(graph), dtype) for key, slot in kept.items()}
+        master = None
+        if low.keeps_master:
+            master = self.slot_variable(ctx, variable, Slot(MASTER, MASTER), dtype)
+            old = master_or(old, master.value_graph(graph))
         change, after = self.update(ops.cast(old, dtype), gradient, before, h)
         change = h.hold_back(clip_step_by_value(here, change))
         # Subtracted in the wider dtype, so that neither operand is rounded first.
         wide = dtype if dtype.itemsize >= old.dtype.itemsize else old.dtype
-        new = ops.cast(ops.cast(old, wide) - ops.cast(change, wide), old.dtype)
-        variable.set_value_graph(clip_nans_in_updates(here, old, new))
+        new = low.rounded(ops.cast(old, wide) - ops.cast(change, wide), old.dtype)
+        new = clip_nans_in_updates(here, old, new)
+        if master is not None:
+            master.set_value_graph(new)
+        variable.set_value_graph(ops.cast(new, variable.dtype))
         for key, slot in kept.items():
-            slot.set_value_graph(after[key])
+            slot.set_value_graph(low.rounded(after[key], slot.dtype))
 
     def slot_variable(self, ctx: Context, variable: Variable, slot: Slot, dtype: DType) -> Variable:
         """`<scope>/<path of the variable>_<kind>`, created with zeros if it does not exist."""

@@ -38,6 +38,10 @@ SEED = {
     "PARAM_COSINE_SCHEDULE_WARM_UP_STEPS": "cosine_schedule_warmup_steps",
     "PARAM_COSINE_SCHEDULE_MIN_LEARNING_RATE": "cosine_schedule_min_learning_rate",
     "PARAM_TRAIN_LAST_STEP": "train_last_global_step",
+    # Not the seed's.
+    "PARAM_SLOT_DTYPE": "slot_dtype",
+    "PARAM_STOCHASTIC_ROUNDING": "stochastic_rounding",
+    "PARAM_MASTER_WEIGHTS": "master_weights",
     # Not the seed's, whose schedule takes this value from a method alone.
     "PARAM_COSINE_SCHEDULE_LEARNING_RATE": "cosine_schedule_learning_rate",
 }

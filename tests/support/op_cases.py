@@ -329,6 +329,12 @@ BITS = tuple(
         ("bit_xor", lambda a, b: a ^ b, WORDS), ("shift_left", lambda a, n: a * 2**n, AMOUNTS),
         ("shift_right_logical", lambda a, n: (a % 2**32) // 2**n, AMOUNTS),
     )
+) + (
+    unary("float_bits", lambda x: x.astype(np.float32).view(np.int32), dtypes=(float32,),
+          result=int32),
+    shape_case("stochastic_round", "stochastic_round",
+               lambda x, bits: ops.stochastic_round(ops.round(x), bits), lambda x, _: nearest(x),
+               REAL, Domain(-(2**31), 2**31 - 1, dtype=int32), dtypes=(float32,), result=bfloat16),
 )  # fmt: skip
 
 OP_CASES: tuple[OpCase, ...] = (
