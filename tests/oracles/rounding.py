@@ -1,4 +1,4 @@
-"""What low-precision state must be, in NumPy, from the text of `stepforge.frontend.low_precision`."""
+"""What low-precision state must be, in NumPy, by the text of `frontend/low_precision.py`."""
 
 from typing import Any
 

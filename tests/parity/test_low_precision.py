@@ -15,6 +15,7 @@ from stepforge import frontend, passes
 from stepforge.frontend.reference import ReferenceStep
 
 from .cases import PLACES, Place
+from .stepping import numpy_dtype
 
 pytestmark = pytest.mark.compiler
 
@@ -46,9 +47,11 @@ class Stepper:
     place: Place
     dtype: str
 
-    def take(self, name: str, state: Mapping[str, Array], gradient: Array, t: int) -> dict[str, Array]:
+    def take(
+        self, name: str, state: Mapping[str, Array], gradient: Array, t: int
+    ) -> dict[str, Array]:
         """The state after step t of an entry point."""
-        self.step.initialize({"w": state["parameter"].astype(self.step.parameters["w"].dtype)})
+        self.step.initialize({"w": state["parameter"].astype(numpy_dtype(self.dtype))})
         variables = self.step.variables
         for path in ("/global_step", f"/{name}/step"):
             variables[path] = t - 1
@@ -56,7 +59,7 @@ class Stepper:
             if slot in state:
                 path = f"/{name}/w_{kind}"
                 variables[path] = state[slot].astype(variables[path].dtype)
-        self.step.step({"w": gradient.astype(self.step.parameters["w"].dtype)}, function=name)
+        self.step.step({"w": gradient.astype(numpy_dtype(self.dtype))}, function=name)
         return self.state(name)
 
     def state(self, name: str) -> dict[str, Array]:
@@ -68,7 +71,10 @@ class Stepper:
         return found
 
 
-@pytest.fixture(scope="module", params=[p for p in PLACES if p.name != "cpu-task"], ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(p, marks=p.marks, id=p.name) for p in PLACES if p.name != "cpu-task"],
+)
 def place(request: pytest.FixtureRequest) -> Place:
     return request.param
 
@@ -148,7 +154,7 @@ def test_known_numbers_are_drawn_alike_on_every_backend(stepper: Stepper) -> Non
             assert new.dtype == np.float32
             np.testing.assert_array_equal(after[slot], stochastic(new, g, t))
         reference = ReferenceStep(stepper.made.program)
-        dtype = stepper.step.parameters["w"].dtype
+        dtype = numpy_dtype(stepper.dtype)
         reference.initialize({"w": p.astype(dtype)})
         path = "/exact/w_"
         reference.variables.update({path + "1st_moment": m.astype(BF16)})
@@ -165,11 +171,11 @@ def test_a_trajectory_stays_within_its_roundings(stepper: Stepper) -> None:
     rng = np.random.default_rng(9)
     gradients = [rng.standard_normal(SHAPE).astype(BF16).astype(np.float32) for _ in range(20)]
     for name, unit in (("nearest", 2.0**-9), ("drawn", 2.0**-8)):
-        stepper.step.initialize({"w": np.ones(SHAPE, stepper.step.parameters["w"].dtype)})
+        stepper.step.initialize({"w": np.ones(SHAPE, numpy_dtype(stepper.dtype))})
         exact = {slot: np.zeros(SHAPE) for slot in ("m", "v")}
         error = {slot: np.zeros(SHAPE) for slot in ("m", "v")}
         for g in gradients:
-            stepper.step.step({"w": g.astype(stepper.step.parameters["w"].dtype)}, function=name)
+            stepper.step.step({"w": g.astype(numpy_dtype(stepper.dtype))}, function=name)
             for slot, beta, term in (("m", 0.9, np.float64(g)), ("v", 0.999, np.float64(g) ** 2)):
                 exact[slot] = beta * exact[slot] + (1 - beta) * term
                 computed = beta * error[slot] + 2.0**-21 * (np.abs(exact[slot]) + np.abs(term))
@@ -207,8 +213,7 @@ def test_it_is_one_loop_in_place(stepper: Stepper) -> None:
     assert set(stepper.made.statistics.functions) >= set(SETTINGS)
     for name in SETTINGS:
         found = stepper.made.statistics.functions[name]
-        assert (found.dispatches, found.copies, found.transient_bytes) == (1, 0, 0)
-    assert not stepper.made.statistics.imports_allocation
+        assert (found.dispatches, found.copies, found.allocations) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("params", [{"slot_dtype": "bfloat16"}, {}], ids=["slots", "parameters"])

@@ -322,14 +322,12 @@ INDEXING = (
 )  # fmt: skip
 
 WORDS, AMOUNTS = Domain(-(2**31), 2**31 - 1), Domain(0, 31)
-BITS = tuple(
-    binary(name, reference, second, (int32,), WORDS)
-    for name, reference, second in (
+BITS = (
+    *(binary(name, reference, second, (int32,), WORDS) for name, reference, second in (
         ("bit_and", lambda a, b: a & b, WORDS), ("bit_or", lambda a, b: a | b, WORDS),
         ("bit_xor", lambda a, b: a ^ b, WORDS), ("shift_left", lambda a, n: a * 2**n, AMOUNTS),
         ("shift_right_logical", lambda a, n: (a % 2**32) // 2**n, AMOUNTS),
-    )
-) + (
+    )),
     unary("float_bits", lambda x: x.astype(np.float32).view(np.int32), dtypes=(float32,),
           result=int32),
     shape_case("stochastic_round", "stochastic_round",
