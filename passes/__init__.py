@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stepforge.passes.arenas import Arena, Layout
 from stepforge.passes.build import Compiled, TargetInfo
 from stepforge.passes.compile import Pair, compile_both, compile_module
 from stepforge.passes.errors import (
@@ -26,10 +27,12 @@ from stepforge.passes.targets import (
 
 __all__ = [
     "PIPELINE",
+    "Arena",
     "CompileError",
     "Compiled",
     "Diagnostic",
     "FunctionStatistics",
+    "Layout",
     "MalformedModuleError",
     "Pair",
     "PassError",

@@ -13,6 +13,8 @@ NAME: Final = "stepforge.name"
 ROLE: Final = "stepforge.role"
 RESULT: Final = "stepforge.result"
 """Index of the result that replaces the argument."""
+MEMBERS: Final = "stepforge.members"
+"""Of an arena: the variables in it, and how they are aligned."""
 OUTPUT: Final = "iree.abi.output"
 """IREE's own: that result is written into the memory of the argument."""
 

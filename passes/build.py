@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypedDict
 
 from iree.compiler.api import Session
 
 from stepforge.passes import bindings, codegen, spirv_threads, statistics
+from stepforge.passes.arenas import Arena, Layout
 from stepforge.passes.bindings import ir
 from stepforge.passes.errors import CompileError, Diagnostic
 from stepforge.passes.pipeline import run_pipeline
@@ -49,28 +50,39 @@ class Compiled:
     statistics: Statistics
     info: TargetInfo
     warnings: tuple[Diagnostic, ...] = ()
+    arenas: tuple[Arena, ...] = ()
 
 
 def build_all(
-    text: str, target: Target, builds: Sequence[Build], dump_ir: Path | None
+    text: str,
+    target: Target,
+    builds: Sequence[Build],
+    dump_ir: Path | None,
+    layout: Layout = "packed",
 ) -> list[Compiled]:
     """Run the passes once, then compile each of `builds`."""
     with open_session(target.flags) as session:
         module = bindings.parse(text, session.context)
         extra = (SelfTest(),) if target.self_test else ()
         in_place = "in_place" in builds
-        run_pipeline(
-            module, in_place=in_place, backend=target.backend, dump_ir=dump_ir, extra=extra
+        arenas = run_pipeline(
+            module,
+            in_place=in_place,
+            backend=target.backend,
+            dump_ir=dump_ir,
+            layout=layout,
+            extra=extra,
         )
         dtypes = used_dtypes(module)
         check_dtypes(target, dtypes)
         # Lowering changes a module, so the copy comes first.
         twin = without_aliases(module) if in_place and "plain" in builds else module
         modules = {"in_place": module, "plain": twin}
-        return [
+        made = [
             _lower(session, modules[build], target, dtypes, dump_ir if build == builds[0] else None)
             for build in builds
         ]
+        return [replace(compiled, arenas=arenas) for compiled in made]
 
 
 def _lower(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stepforge.passes import bindings, statistics
+from stepforge.passes.arenas import Layout
 from stepforge.passes.build import Build, Compiled, build_all
 from stepforge.passes.isolated import build_isolated
 from stepforge.passes.pipeline import run_pipeline
@@ -28,13 +29,15 @@ def compile_module(
     target: Target | str,
     *,
     in_place: bool = True,
+    layout: Layout = "packed",
     dump_ir: Path | None = None,
     isolate: bool = False,
     timeout: float | None = None,
 ) -> Compiled:
     """Run the passes over a logical module and compile it for `target`.
 
-    `in_place=False`: the same module, but no result is written into an argument. `dump_ir`: a
+    `in_place=False`: the same module, but no result is written into an argument. `layout`:
+    "separate" packs no variables together. `dump_ir`: a
     folder that receives the module before the first and after each pass, and IREE's view of it.
     `isolate`: in a process of its own, which alone survives a crash of LLVM, and after `timeout`
     seconds is stopped. The same input gives the same bytes.
@@ -43,7 +46,7 @@ def compile_module(
     and the other `PassError`s of the passes.
     """
     build: Build = "in_place" if in_place else "plain"
-    (made,) = _compile(mlir_text, target, [build], dump_ir, isolate, timeout)
+    (made,) = _compile(mlir_text, target, [build], layout, dump_ir, isolate, timeout)
     return made
 
 
@@ -51,13 +54,14 @@ def compile_both(
     mlir_text: str,
     target: Target | str,
     *,
+    layout: Layout = "packed",
     dump_ir: Path | None = None,
     isolate: bool = False,
     timeout: float | None = None,
 ) -> Pair:
     """As `compile_module` with and without `in_place`, running the passes once."""
     builds: list[Build] = ["in_place", "plain"]
-    in_place, plain = _compile(mlir_text, target, builds, dump_ir, isolate, timeout)
+    in_place, plain = _compile(mlir_text, target, builds, layout, dump_ir, isolate, timeout)
     return Pair(in_place, plain)
 
 
@@ -80,13 +84,14 @@ def _compile(
     text: str,
     target: Target | str,
     builds: Sequence[Build],
+    layout: Layout,
     dump_ir: Path | None,
     isolate: bool,
     timeout: float | None,
 ) -> list[Compiled]:
     known = parse_target(target) if isinstance(target, str) else target
     if isolate:
-        return build_isolated(text, known.name, builds, dump_ir, timeout)
+        return build_isolated(text, known.name, builds, dump_ir, timeout, layout)
     if timeout is not None:
         raise ValueError("a timeout needs isolate=True: IREE cannot be stopped inside this process")
-    return build_all(text, known, builds, dump_ir)
+    return build_all(text, known, builds, dump_ir, layout)

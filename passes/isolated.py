@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stepforge.passes import errors
+from stepforge.passes.arenas import Arena, Layout
 from stepforge.passes.build import Build, Compiled, TargetInfo
 from stepforge.passes.errors import CompileError, Diagnostic, PassError
 from stepforge.passes.statistics import FunctionStatistics, Statistics
@@ -30,13 +31,14 @@ def build_isolated(
     builds: Sequence[Build],
     dump_ir: Path | None,
     timeout: float | None,
+    layout: Layout = "packed",
 ) -> list[Compiled]:
     """As `build_all`, elsewhere. Raises `CompileError` also where the compiler dies or is late."""
     with tempfile.TemporaryDirectory(prefix="stepforge-") as name:
         folder = Path(name)
         (folder / MODULE).write_text(text, encoding="utf-8")
         dump = None if dump_ir is None else str(dump_ir.absolute())
-        request = {"target": target, "builds": list(builds), "dump_ir": dump}
+        request = {"target": target, "builds": list(builds), "dump_ir": dump, "layout": layout}
         (folder / REQUEST).write_text(json.dumps(request), encoding="utf-8")
         # -P: a module of the working directory must not stand in for one of the library.
         command = [sys.executable, "-P", "-m", _WORKER, str(folder)]
@@ -96,7 +98,12 @@ def _read_compiled(row: dict[str, Any], vmfb: bytes) -> Compiled:
         ),
         info=TargetInfo(**info),
         warnings=_diagnostics(row["warnings"]),
+        arenas=tuple(_arena(arena) for arena in row["arenas"]),
     )
+
+
+def _arena(row: dict[str, Any]) -> Arena:
+    return Arena(row["name"], row["kind"], tuple(row["members"]), row["align"], row["size"])
 
 
 def _diagnostics(rows: Sequence[dict[str, Any]]) -> tuple[Diagnostic, ...]:

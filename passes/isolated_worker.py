@@ -19,7 +19,8 @@ def _answer(folder: Path) -> dict[str, Any]:
     text = (folder / MODULE).read_text(encoding="utf-8")
     dump = None if request["dump_ir"] is None else Path(request["dump_ir"])
     try:
-        made = build_all(text, parse_target(request["target"]), request["builds"], dump)
+        target = parse_target(request["target"])
+        made = build_all(text, target, request["builds"], dump, request["layout"])
     except PassError as error:
         row: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
         if isinstance(error, CompileError):
@@ -33,6 +34,7 @@ def _answer(folder: Path) -> dict[str, Any]:
                 "statistics": asdict(compiled.statistics),
                 "info": compiled.info,
                 "warnings": [asdict(warning) for warning in compiled.warnings],
+                "arenas": [asdict(arena) for arena in compiled.arenas],
             }
         )
     return {"builds": rows}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,23 @@ class Tensor:
     array: Array | None
     keep: tuple[Any, ...] = ()
     """What must live as long as the tensor."""
+    start: int = 0
+    """The element at which it begins in the buffer of `view`, if it is a part."""
 
     @property
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
+
+    def part(self, start: int, shape: Sequence[int]) -> Tensor:
+        """A tensor inside of this one, from element `start` on; its bytes there are aligned."""
+        inside = Tensor(tuple(shape), self.dtype, self.view, None, (self,), self.start + start)
+        if self.array is None:
+            return inside
+        return replace(inside, array=inside.within(self.array.reshape(-1)))
+
+    def within(self, flat: Array) -> Array:
+        """What this part is of `flat`, the elements of the whole."""
+        return flat[self.start : self.start + math.prod(self.shape)].reshape(self.shape)
 
 
 def aligned_bytes(size: int) -> Array:
@@ -94,10 +107,11 @@ class Memory:
         if tensor.array is not None:
             return tensor.array.copy()
         buffer = tensor.view.get_buffer()
-        size = buffer.byte_length()
+        offset = tensor.start * tensor.dtype.itemsize
+        size = min(_padded(tensor.nbytes), buffer.byte_length() - offset)
         with self._doing(f"read {size} bytes"):
             staging = self._allocator.allocate_buffer(iree.SHARED_MEMORY, iree.STAGING_USAGE, size)
-            self._copy(buffer, staging)
+            self._copy(buffer, staging, size, source_offset=offset)
             data = staging.map().asarray((size,), np.dtype(np.uint8))
         return _shaped(data, tensor.shape, tensor.dtype).copy()
 
@@ -107,13 +121,15 @@ class Memory:
             tensor.array[...] = values
             return
         buffer = tensor.view.get_buffer()
-        size = buffer.byte_length()
+        offset = tensor.start * tensor.dtype.itemsize
+        size = min(_padded(tensor.nbytes), buffer.byte_length() - offset)
         flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         with self._doing(f"write {size} bytes"):
             staging = self._allocator.allocate_buffer(iree.SHARED_MEMORY, iree.STAGING_USAGE, size)
             data = staging.map().asarray((size,), np.dtype(np.uint8))
             data[: flat.size] = flat
-            self._copy(staging, buffer)
+            data[flat.size :] = 0
+            self._copy(staging, buffer, size, target_offset=offset)
 
     def result(self, view: iree.HalBufferView) -> Tensor:
         """A tensor that a call returned."""
@@ -153,11 +169,21 @@ class Memory:
             # A device without a window for the host on its own memory reads the host's.
             return self._allocator.allocate_buffer(iree.SHARED_MEMORY, usage, size)
 
-    def _copy(self, source: iree.HalBuffer, target: iree.HalBuffer) -> None:
-        semaphore = self._device.hal.create_semaphore(0)
-        self._device.hal.queue_copy(
-            source,
-            target,
+    def _copy(
+        self,
+        source: iree.HalBuffer,
+        target: iree.HalBuffer,
+        size: int,
+        *,
+        source_offset: int = 0,
+        target_offset: int = 0,
+    ) -> None:
+        device = self._device.hal
+        commands = iree.HalCommandBuffer(device, binding_capacity=0, begin=True)
+        commands.copy(source, target, source_offset, target_offset, size, end=True)
+        semaphore = device.create_semaphore(0)
+        device.queue_execute(
+            commands,
             wait_semaphores=iree.HalFence.create_at(semaphore, 0),
             signal_semaphores=iree.HalFence.create_at(semaphore, 1),
         )

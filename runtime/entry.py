@@ -11,29 +11,15 @@ from stepforge.runtime.arrays import Array, checked, numpy_dtype
 from stepforge.runtime.buffers import Memory, Tensor
 from stepforge.runtime.errors import GradientError, InputError
 from stepforge.runtime.executor import Call, Module
+from stepforge.runtime.inputs import ROLES, Inputs, host_array
 from stepforge.runtime.manifest import Argument, Function, Scalar
 from stepforge.runtime.mappings import by_path
 from stepforge.runtime.names import listed, nearest
 from stepforge.runtime.scalars import DERIVATIONS, Evaluator, compile_program, host_arguments
 from stepforge.runtime.state import State
 
-Inputs = dict[tuple[str, tuple[int, ...]], Tensor]
-"""Gradients and other inputs by name and shape, in memory that the host writes; functions share
-them.
-"""
-
 Following = list[tuple[str, Scalar]]
 """Values of host variables after a call, to be stored once it has succeeded."""
-
-
-def shared_inputs(functions: tuple[Function, ...], memory: Memory) -> Inputs:
-    """Memory for every gradient and input of the functions."""
-    return {
-        (a.name, a.shape): memory.shared(a.shape, numpy_dtype(a.dtype))
-        for function in functions
-        for a in function.arguments
-        if a.role in ("gradient", "input")
-    }
 
 
 def steps_of(functions: tuple[Function, ...]) -> tuple[Function, ...]:
@@ -72,8 +58,8 @@ class EntryPoint:
             _tensor(a, state, inputs, self._table)
             for a in function.arguments[: len(function.arguments) - len(numbers)]
         ]
-        self._arrays = _given(function, "gradient", inputs)
-        self._inputs = _given(function, "input", inputs)
+        self._arrays = inputs.arrays(function, "gradient")
+        self._inputs = inputs.arrays(function, "input")
         self._fast = tuple(
             (path[1:], array, array.dtype, array.shape) for path, array in self._arrays.items()
         )
@@ -151,7 +137,7 @@ class EntryPoint:
             table, following = self._evaluator.run(numbers)
         if self._table is not None:
             with np.errstate(over="ignore"):
-                _array(self._table)[...] = table
+                host_array(self._table)[...] = table
         return [
             numbers[name] if derive is None else derive(numbers[name])
             for name, derive in self._numbers
@@ -207,10 +193,6 @@ def _fill(
         array[...] = value
 
 
-def _given(function: Function, role: str, inputs: Inputs) -> dict[str, Array]:
-    return {a.name: _array(inputs[a.name, a.shape]) for a in function.arguments if a.role == role}
-
-
 def _table(function: Function, memory: Memory) -> Tensor | None:
     found = [a for a in function.arguments if a.role == "scalars"]
     return memory.shared(found[0].shape, numpy_dtype(found[0].dtype)) if found else None
@@ -220,9 +202,4 @@ def _tensor(a: Argument, state: State, inputs: Inputs, table: Tensor | None) -> 
     if a.role == "scalars":
         assert table is not None
         return table
-    return inputs[a.name, a.shape] if a.role in ("gradient", "input") else state.tensors[a.name]
-
-
-def _array(tensor: Tensor) -> Array:
-    assert tensor.array is not None
-    return tensor.array
+    return inputs.of(a) if a.role in ROLES else state.storage.arguments[a.name]

@@ -22,6 +22,7 @@ VARIABLE_ROLES = ("parameter", "slot", "counter", "hyperparameter", "buffer")
 ARGUMENT_ROLES = (*VARIABLE_ROLES, "gradient", "input", "scalars", "seed")
 RESULT_ROLES = ("state", "output", "initial")
 STORAGES = ("device", "host")
+ARENA_KINDS = ("state", "gradient")
 DERIVATIONS = ("value", "one_minus", "log")
 INITIALIZER_KINDS = (
     "required", "constant", "zeros", "ones", "uniform", "normal",
@@ -64,13 +65,31 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
+class Arena:
+    """One flat tensor of `size` elements that holds variables, or the gradients of parameters.
+
+    They lie in it in the order of `variables`, row-major, and each begins at a multiple of `align`
+    elements. What is between them, and behind the last, is zero in an arena of gradients.
+    """
+
+    name: str
+    """Starts with "@"; what an argument that is this arena is called."""
+    kind: str
+    dtype: str
+    size: int
+    align: int
+    variables: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Argument:
     """One argument of an exported function, in ABI order.
 
-    `name` is a variable's path; a gradient has its parameter's path; the scalar table has role
-    `scalars`. Host variables travel as primitives (i64, f32), all else as tensors. `derive` says
-    what is computed from a host variable, in float64. `result` is the index of the result that
-    replaces the argument: on device it is the same memory.
+    `name` is a variable's path; a gradient has its parameter's path; an arena of several has its
+    own name, and their role; the scalar table has role `scalars`. Host variables travel as
+    primitives (i64, f32), all else as tensors. `derive` says what is computed from a host variable,
+    in float64. `result` is the index of the result that replaces the argument: on device it is the
+    same memory.
     """
 
     name: str
@@ -193,6 +212,7 @@ class Manifest:
     functions: tuple[Function, ...]
     variables: tuple[Variable, ...]
     groups: tuple[Group, ...] = ()
+    arenas: tuple[Arena, ...] = ()
     nan_tracing: bool = False
     alignment: int = 64
     facts: tuple[tuple[str, str], ...] = ()

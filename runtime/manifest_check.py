@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from stepforge.runtime.arenas import check_arenas
 from stepforge.runtime.batch_sizes import batch_inputs, variant
 from stepforge.runtime.errors import ArtifactFormatError, VersionMismatchError
 from stepforge.runtime.manifest import (
@@ -18,6 +19,7 @@ from stepforge.runtime.manifest import (
     RESULT_ROLES,
     STORAGES,
     VARIABLE_ROLES,
+    Arena,
     Argument,
     Function,
     Group,
@@ -54,9 +56,15 @@ def check(manifest: Manifest) -> None:
     for variable in manifest.variables:
         _check_variable(variable, table, seen, len(manifest.groups))
         seen.add(variable.name)
+    arenas = _unique("arena", manifest.arenas, lambda a: a.name)
+    check_arenas(manifest.arenas, table, alignment, _require)
+    held = {(a.kind, name) for a in manifest.arenas for name in a.variables}
     functions = _unique("function", manifest.functions, lambda f: f.name)
     for function in manifest.functions:
-        _check_function(function, table)
+        _check_function(function, table, arenas)
+        for a in function.arguments:
+            kind = "gradient" if a.role == "gradient" else "state"
+            _require((kind, a.name) not in held, f"{a.name!r} is an argument and in an arena")
     _check_inputs(functions)
     for index, group in enumerate(manifest.groups):
         _check_group(f"group {index}", group, table, functions)
@@ -146,12 +154,14 @@ def _check_initializer(where: str, v: Variable) -> None:
     _require(drawn == (item.seed is not None), f"{where}: initializer seed")
 
 
-def _check_function(f: Function, table: Mapping[str, Variable]) -> None:
+def _check_function(
+    f: Function, table: Mapping[str, Variable], arenas: Mapping[str, Arena]
+) -> None:
     where = f"function {f.name!r}"
     _require(f.name.isidentifier() and len(f.name) <= MAX_NAME, f"{where}: not an identifier")
     _check_order(where, f, table)
     for argument in f.arguments:
-        _check_argument(f"{where}, argument {argument.name!r}", argument, f, table)
+        _check_argument(f"{where}, argument {argument.name!r}", argument, f, table, arenas)
     for result in f.results:
         _require(result.role in RESULT_ROLES, f"{where}: result role {result.role!r}")
         _check_type(f"{where}, result {result.name!r}", result.dtype, result.shape)
@@ -176,18 +186,26 @@ def _check_order(where: str, f: Function, table: Mapping[str, Variable]) -> None
     )
 
 
-def _check_argument(where: str, a: Argument, f: Function, table: Mapping[str, Variable]) -> None:
+def _check_argument(
+    where: str,
+    a: Argument,
+    f: Function,
+    table: Mapping[str, Variable],
+    arenas: Mapping[str, Arena],
+) -> None:
     _require(a.role in ARGUMENT_ROLES, f"{where}: role {a.role!r} is none of {ARGUMENT_ROLES}")
     _require(a.derive in DERIVATIONS, f"{where}: derive {a.derive!r} is none of {DERIVATIONS}")
     _check_type(where, a.dtype, a.shape)
     v = table.get(a.name)
-    if a.role in VARIABLE_ROLES:
+    if a.name in arenas:
+        _check_arena_argument(where, a, arenas[a.name], table)
+    elif a.role in VARIABLE_ROLES:
         _require(v is not None and v.role == a.role, f"{where}: no {a.role} of that name")
         fits = v is not None and (v.dtype, v.shape) == (a.dtype, a.shape)
         _require(fits, f"{where}: dtype and shape are not the variable's")
         derivable = v is not None and v.storage == "host" and a.dtype in ("float32", "float64")
         _require(a.derive == "value" or derivable, f"{where}: derived from no host float")
-    if a.role == "gradient":
+    elif a.role == "gradient":
         fits = v is not None and v.role == "parameter" and v.shape == a.shape
         _require(fits, f"{where}: no parameter of that name and shape")
     if a.role == "scalars":
@@ -200,6 +218,18 @@ def _check_argument(where: str, a: Argument, f: Function, table: Mapping[str, Va
         r = f.results[a.result]
         same = (r.name, r.dtype, r.shape) == (a.name, a.dtype, a.shape)
         _require(same, f"{where}: result {a.result} has another name, dtype or shape")
+
+
+def _check_arena_argument(
+    where: str, a: Argument, arena: Arena, table: Mapping[str, Variable]
+) -> None:
+    fits = (a.dtype, a.shape, a.derive) == (arena.dtype, (arena.size,), "value")
+    _require(fits, f"{where}: dtype and shape are not the arena's")
+    if arena.kind == "gradient":
+        _require(a.role == "gradient", f"{where}: role {a.role!r} of an arena of gradients")
+        return
+    roles = {table[name].role for name in arena.variables}
+    _require(roles == {a.role}, f"{where}: role {a.role!r} of an arena of {sorted(roles)}")
 
 
 def _check_scalars(where: str, f: Function, table: Mapping[str, Variable]) -> None:

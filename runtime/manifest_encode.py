@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from stepforge.runtime.json_reader import json_number
 from stepforge.runtime.manifest import (
+    Arena,
     Argument,
     Function,
     Group,
@@ -39,6 +40,7 @@ def to_json(manifest: Manifest) -> bytes:
     document: Json = {
         "abi": manifest.abi,
         "alignment": manifest.alignment,
+        "arenas": [_arena(a, index) for a in manifest.arenas],
         "facts": [list(pair) for pair in manifest.facts],
         "format_version": manifest.format_version,
         "formula": manifest.formula,
@@ -55,6 +57,17 @@ def to_json(manifest: Manifest) -> bytes:
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
     return text.encode()
+
+
+def _arena(arena: Arena, index: dict[str, int]) -> Json:
+    return {
+        "align": arena.align,
+        "dtype": arena.dtype,
+        "kind": arena.kind,
+        "name": arena.name,
+        "size": arena.size,
+        "variables": _indices(arena.variables, index),
+    }
 
 
 def _initializer(item: Initializer) -> Json:

@@ -7,8 +7,11 @@ from functools import partial
 from stepforge.runtime.errors import VersionMismatchError
 from stepforge.runtime.json_reader import Reader, parse
 from stepforge.runtime.manifest import (
+    ARENA_KINDS,
     FORMAT_VERSION,
     INITIALIZER_KINDS,
+    ITEM_SIZES,
+    Arena,
     Argument,
     Function,
     Group,
@@ -24,6 +27,7 @@ from stepforge.runtime.manifest_tables import MAX_VARIABLES, Tables, read_variab
 
 MAX_FUNCTIONS = 64
 MAX_GROUPS = 1_024
+MAX_ARENAS = 16_384
 MAX_HYPERPARAMETERS = 256
 MAX_SCALAR_ROWS = 4_096
 MAX_LIST = 256
@@ -40,8 +44,9 @@ def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
                 f"{version}; compile it again, or use the stepforge release that made it"
             )
     keys = root.fields(
-        "abi", "alignment", "facts", "format_version", "formula", "functions", "groups",
-        "initializers", "iree_version", "nan_tracing", "package_version", "targets", "variables",
+        "abi", "alignment", "arenas", "facts", "format_version", "formula", "functions", "groups",
+        "initializers", "iree_version", "nan_tracing", "package_version", "targets",
+        "variables",
     )  # fmt: skip
     initializers = keys["initializers"].each(MAX_VARIABLES, _initializer)
     tables = Tables(read_variables(keys["variables"], initializers))
@@ -53,6 +58,7 @@ def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
         functions=keys["functions"].each(MAX_FUNCTIONS, partial(_function, tables)),
         variables=tables.variables,
         groups=keys["groups"].each(MAX_GROUPS, partial(_group, tables)),
+        arenas=keys["arenas"].each(MAX_ARENAS, partial(_arena, tables)),
         nan_tracing=keys["nan_tracing"].boolean(),
         alignment=keys["alignment"].integer(1, 2**20),
         facts=keys["facts"].each(MAX_LIST, _fact),
@@ -151,6 +157,18 @@ def _group(tables: Tables, item: Reader) -> Group:
         hyperparameters=row["hyperparameters"].each(MAX_HYPERPARAMETERS, _hyperparameter),
         variables=row["variables"].optional(tables.names),
         function=row["function"].optional(Reader.text),
+    )
+
+
+def _arena(tables: Tables, item: Reader) -> Arena:
+    row = item.fields("align", "dtype", "kind", "name", "size", "variables")
+    return Arena(
+        name=row["name"].text(),
+        kind=row["kind"].one_of(ARENA_KINDS),
+        dtype=row["dtype"].one_of(tuple(ITEM_SIZES)),
+        size=row["size"].integer(1),
+        align=row["align"].integer(1),
+        variables=tables.names(row["variables"]),
     )
 
 

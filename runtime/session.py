@@ -9,7 +9,7 @@ from typing import Any, final
 
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.bounds import bounds_of
-from stepforge.runtime.entry import EntryPoint, shared_inputs, steps_of
+from stepforge.runtime.entry import EntryPoint, steps_of
 from stepforge.runtime.errors import (
     BusyError,
     ClosedError,
@@ -20,6 +20,7 @@ from stepforge.runtime.errors import (
     StepforgeRuntimeError,
 )
 from stepforge.runtime.executor import Module, Timeline
+from stepforge.runtime.inputs import Inputs
 from stepforge.runtime.manifest import Manifest, Scalar
 from stepforge.runtime.state import State
 
@@ -36,9 +37,11 @@ class Session:
         # Its own thread may come again: a mapping or array that it was given may read the step.
         self.lock = RLock()
         self.module = module
-        self.state = State(manifest.variables, module.memory, bounds_of(manifest.groups))
+        self.state = State(
+            manifest.variables, manifest.arenas, module.memory, bounds_of(manifest.groups)
+        )
         functions = steps_of(manifest.functions)
-        inputs = shared_inputs(functions, module.memory)
+        inputs = Inputs(functions, manifest, module.memory)
         self.entries = {f.name: EntryPoint(f, module, self.state, inputs) for f in functions}
         self._pid = os.getpid()
         # A device with threads of its own does not survive a fork.
@@ -69,7 +72,7 @@ class Session:
         self._closed = True
         self._problem = ClosedError("this step was closed; load the artifact again")
         self.entries.clear()
-        self.state.tensors.clear()
+        self.state.storage.clear()
         return str(self._problem)
 
     # Guarded access, for the mappings.
@@ -169,8 +172,7 @@ class Session:
             f"{what} broke off half-way; restore(path) a checkpoint, or initialize() again"
         )
         try:
-            for path, value in values.items():
-                self.state.write(path, value)
+            self.state.write(values)
         except DeviceMemoryError as error:
             self._problem = StateLostError(
                 f"{what} failed half-way: {error}; then restore(path) or initialize() again"

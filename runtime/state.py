@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from stepforge.runtime.arrays import Array, checked, numpy_dtype
 from stepforge.runtime.bounds import Bounds, check_bounds
-from stepforge.runtime.buffers import Memory, Tensor
+from stepforge.runtime.buffers import Memory
 from stepforge.runtime.errors import InputError
 from stepforge.runtime.initializers import first_value
-from stepforge.runtime.manifest import Scalar, Variable
+from stepforge.runtime.manifest import Arena, Scalar, Variable
 from stepforge.runtime.names import listed, nearest
+from stepforge.runtime.storage import Storage
 
 INT64 = range(-(2**63), 2**63)
 
@@ -27,17 +28,19 @@ def host_dtype(variable: Variable) -> np.dtype[Any]:
 class State:
     """Storage without rules about when it may be used; those are the step's."""
 
-    __slots__ = ("_bounds", "_memory", "numbers", "tensors", "variables")
+    __slots__ = ("_bounds", "numbers", "storage", "variables")
 
-    def __init__(self, variables: Iterable[Variable], memory: Memory, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        variables: Iterable[Variable],
+        arenas: Sequence[Arena],
+        memory: Memory,
+        bounds: Bounds,
+    ) -> None:
         self._bounds = bounds
         self.variables = {v.name: v for v in variables}
-        self._memory = memory
-        self.tensors: dict[str, Tensor] = {
-            v.name: memory.state(v.shape, numpy_dtype(v.dtype))
-            for v in self.variables.values()
-            if v.storage == "device"
-        }
+        packed = [arena for arena in arenas if arena.kind == "state"]
+        self.storage = Storage(self.variables, packed, memory)
         self.numbers: dict[str, Scalar] = {
             v.name: host_dtype(v).type(0).item()
             for v in self.variables.values()
@@ -48,7 +51,7 @@ class State:
         """A copy of a variable's value, in its own dtype."""
         if path in self.numbers:
             return np.asarray(self.numbers[path], numpy_dtype(self.variables[path].dtype))
-        return self._memory.read(self.tensors[path])
+        return self.storage.read(path)
 
     def check(self, path: str, value: Any) -> Array:
         """`value` as an array that `write` takes. Raises InputError; changes nothing.
@@ -69,19 +72,23 @@ class State:
             check_bounds(f"variable {path!r}", value.item(), setting)
         return value
 
-    def write(self, path: str, value: Array) -> None:
-        """Replace a variable's value by one that `check` returned."""
-        if path in self.numbers:
-            self.numbers[path] = value.item()
-        else:
-            self._memory.write(self.tensors[path], value)
+    def write(self, values: Mapping[str, Array]) -> None:
+        """Replace variables' values by some that `check` returned."""
+        tensors: dict[str, Array] = {}
+        for path, value in values.items():
+            if path in self.numbers:
+                self.numbers[path] = value.item()
+            else:
+                tensors[path] = value
+        self.storage.write_all(tensors)
 
     def snapshot(self) -> dict[str, Array]:
         """Copies of everything, by path; floats of the host as float64."""
+        tensors = self.storage.read_all()
         return {
             path: np.asarray(self.numbers[path], host_dtype(variable))
             if path in self.numbers
-            else self.read(path)
+            else tensors[path]
             for path, variable in self.variables.items()
         }
 
@@ -96,9 +103,9 @@ class State:
             for v in self.variables.values()
             if v.initializer.kind == "required" and v.name not in given
         ]
-        extra = [name for name in given if name not in self.tensors]
+        extra = [name for name in given if name not in self.storage.tensors]
         if missing or extra:
-            known = [path[1:] for path in self.tensors]
+            known = [path[1:] for path in self.storage.tensors]
             raise InputError(
                 "initialize: expected an array for each parameter that has no initializer; "
                 f"missing: {listed(missing) or 'none'}; not expected: {listed(extra) or 'none'}"

@@ -118,7 +118,7 @@ class CompiledStep:
         path = find_path(name, self._parameter_paths(), "parameter")
         with self._session.lock:
             self._session.check_usable()
-            array = self._session.state.tensors[path].array
+            array = self._session.state.storage.tensors[path].array
         if array is None:
             raise HostMemoryError(
                 f"view: the memory of device {self.device!r} is not the host's; read "

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from stepforge import runtime
 from stepforge.frontend.build.artifact import Artifact, file_exists
@@ -25,6 +25,7 @@ from stepforge.frontend.program_json import program_to_json
 from stepforge.frontend.trace import AfterUpdate, trace
 from stepforge.passes import (
     Compiled,
+    Layout,
     Pair,
     Target,
     check_dtypes,
@@ -58,6 +59,7 @@ def compile_optimizer(
     dump_ir: str | os.PathLike[str] | None = None,
     isolate: bool = False,
     timeout: float | None = None,
+    layout: Layout = "packed",
     force: bool = False,
 ) -> Artifact:
     """Compile an optimizer's step over `parameters` for one target.
@@ -73,13 +75,15 @@ def compile_optimizer(
     dump_ir: a folder for the module before the first and after each pass.
     isolate: run the compiler in a process of its own, so that a crash of it is a CompileError; each
         such run is stopped after `timeout` seconds.
+    layout: "packed" keeps variables whose updates are alike in one piece of memory and updates them
+        with one dispatch; "separate" keeps a tensor for each, for hosts that own their tensors.
 
     Before it is returned the artifact is proved: its in-place build gives bit for bit what a plain
     build gives, on a device of the target or, where there is none, on this machine's CPU.
 
     Raises FrontendError, PassError and StepforgeRuntimeError, each saying what to do.
     """
-    how = isolation(isolate, timeout)
+    how = compiling(isolate, timeout, layout)
     chosen = parse_target(target)
     specs = parameter_specs(parameters)
     check_dtypes(chosen, [spec.dtype.name for spec in specs])
@@ -100,15 +104,23 @@ def compile_optimizer(
 
 
 @dataclass(frozen=True, slots=True)
-class Isolation:
-    """Where the compiler runs: in this process, or in its own and for so many seconds at most."""
+class Compiling:
+    """How the compiler is run: in this process, or in its own and for so many seconds at most, and
+    how it lays variables out."""
 
     isolate: bool = False
     timeout: float | None = None
+    layout: Layout = "packed"
 
 
-def isolation(isolate: bool, timeout: float | None) -> Isolation:
-    """Raises FrontendError for a timeout without isolation."""
+def compiling(isolate: bool, timeout: float | None, layout: Layout = "packed") -> Compiling:
+    """Raises FrontendError for a timeout without isolation, and for an unknown layout."""
+    if layout not in get_args(Layout):
+        raise FrontendError(
+            "variables are laid out in one of two ways",
+            expected=" or ".join(repr(x) for x in get_args(Layout)),
+            got=repr(layout),
+        )
     if timeout is not None and not (isolate and timeout > 0):
         raise FrontendError(
             "only a compiler in a process of its own can be stopped",
@@ -116,7 +128,7 @@ def isolation(isolate: bool, timeout: float | None) -> Isolation:
             got=f"isolate={isolate} and timeout={timeout!r}",
             hint="give isolate=True (--isolate), or leave the timeout out",
         )
-    return Isolation(isolate, timeout)
+    return Compiling(isolate, timeout, layout)
 
 
 def compile_program(
@@ -124,13 +136,18 @@ def compile_program(
     target: Target,
     *,
     dump_ir: Path | None = None,
-    how: Isolation = Isolation(),
+    how: Compiling = Compiling(),
 ) -> Artifact:
     """Compile and prove a traced program. Raises as `compile_optimizer` does."""
     text = emit(program)
     if not _may_run_here(target):
         compiled = compile_module(
-            text, target, dump_ir=dump_ir, isolate=how.isolate, timeout=how.timeout
+            text,
+            target,
+            layout=how.layout,
+            dump_ir=dump_ir,
+            isolate=how.isolate,
+            timeout=how.timeout,
         )
         made = _artifact(program, target, compiled, _pack(program, compiled))
         _prove_elsewhere(made, text, how)
@@ -162,7 +179,7 @@ def _artifact(
 
 def _pack(program: Program, compiled: Compiled) -> runtime.Artifact:
     """Read back at once: what is returned is what a loader would accept."""
-    manifest = describe(program, compiled.info, compiled.statistics)
+    manifest = describe(program, compiled.info, compiled.arenas, compiled.statistics)
     return read_artifact(pack_artifact(compiled.vmfb, manifest, program_to_json(program).encode()))
 
 
@@ -173,19 +190,26 @@ def _may_run_here(target: Target) -> bool:
     return target.device in DRIVERS and runtime.probe(DRIVERS[target.device][0]).available
 
 
-def _prove_elsewhere(made: Artifact, text: str, how: Isolation) -> None:
+def _prove_elsewhere(made: Artifact, text: str, how: Compiling) -> None:
     """No device of the target is here: the order of its commands, and the bits on this CPU."""
     check_order(made.statistics, made.manifest.functions)
     pair = _cpu_pair(text, how)
-    in_place, plain = (load_module(_pack(made.program, x)) for x in (pair.in_place, pair.plain))
-    check_in_place(made.manifest, in_place, plain)
+    packed, twin = (_pack(made.program, x) for x in (pair.in_place, pair.plain))
+    check_in_place(packed.manifest, load_module(packed), load_module(twin))
 
 
-def _pair(text: str, target: Target | str, how: Isolation, dump_ir: Path | None = None) -> Pair:
-    return compile_both(text, target, dump_ir=dump_ir, isolate=how.isolate, timeout=how.timeout)
+def _pair(text: str, target: Target | str, how: Compiling, dump_ir: Path | None = None) -> Pair:
+    return compile_both(
+        text,
+        target,
+        layout=how.layout,
+        dump_ir=dump_ir,
+        isolate=how.isolate,
+        timeout=how.timeout,
+    )
 
 
 @lru_cache(maxsize=1)
-def _cpu_pair(text: str, how: Isolation) -> Pair:
+def _cpu_pair(text: str, how: Compiling) -> Pair:
     """The CPU's builds, kept for the next target of the same module."""
     return _pair(text, _CPU, how)

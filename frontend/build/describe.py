@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from stepforge.frontend.build.packed import packed_arenas, with_arenas
 from stepforge.frontend.build.versions import IREE_VERSION, PACKAGE_VERSION
 from stepforge.frontend.cost import cost
 from stepforge.frontend.program import Argument, EntryPoint, Group, Hyperparameter, Program
 from stepforge.frontend.variables import VariableSpec
-from stepforge.passes import Statistics, TargetInfo
+from stepforge.passes import Arena, Statistics, TargetInfo
 from stepforge.runtime import manifest as to
 
 
 def describe(
-    program: Program, target: TargetInfo, statistics: Statistics | None = None
+    program: Program,
+    target: TargetInfo,
+    arenas: Sequence[Arena] = (),
+    statistics: Statistics | None = None,
 ) -> to.Manifest:
-    """The manifest of `program`, compiled for `target`; with statistics, what a call costs."""
+    """The manifest of `program`, compiled for `target`; with statistics, what a call costs.
+
+    arenas: what the compiler packed variables into.
+    """
+    functions = [_function(entry) for entry in program.entry_points]
+    held = packed_arenas(functions, arenas)
     return to.Manifest(
         package_version=PACKAGE_VERSION,
         iree_version=IREE_VERSION,
         targets=(to.Target(**target),),
         formula=program.formula,
-        functions=tuple(_function(entry) for entry in program.entry_points),
+        functions=tuple(with_arenas(function, held) for function in functions),
         variables=tuple(_variable(variable) for variable in program.variables),
         groups=tuple(_group(group) for group in program.groups),
+        arenas=tuple(held),
         nan_tracing=program.nan_tracing,
         facts=() if statistics is None else tuple(_facts(program, statistics)),
     )

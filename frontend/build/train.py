@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stepforge.frontend.build.artifact import Artifact, file_exists
-from stepforge.frontend.build.compile import compile_program, isolation
+from stepforge.frontend.build.compile import compile_program, compiling
 from stepforge.frontend.context import Context
 from stepforge.frontend.optimizers import Optimizer
 from stepforge.frontend.trace import AfterUpdate
@@ -42,7 +42,7 @@ def compile_train_step(
     `predict`; `runtime.load` makes methods of them. For hosts without Python it also exports
     `initialize`, which computes first values on the device (docs/abi.md).
     """
-    how = isolation(isolate, timeout)
+    how = compiling(isolate, timeout)
     chosen = parse_target(target)
     if output is not None and Path(output).exists() and not force:
         raise file_exists(Path(output))

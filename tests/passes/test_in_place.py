@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stepforge.passes import Pair, bindings, compile_both, compile_module
+from stepforge.passes import Layout, Pair, bindings, compile_both, compile_module
 from stepforge.passes.arguments import RESULT
 from stepforge.runtime.buffers import Tensor
 from stepforge.runtime.executor import Module
@@ -99,10 +99,11 @@ def test_a_short_count_adds_one_dispatch_and_its_result() -> None:
 SHAPES = ((64, 32), (), (7,), (2, 3, 4, 5), (1,), (64, 32))
 
 
-def test_many_variables_are_as_many_dispatches() -> None:
-    statistics = compile_module(adamw(SHAPES), "cpu").statistics
+@pytest.mark.parametrize(("layout", "dispatches"), [("separate", len(SHAPES)), ("packed", 1)])
+def test_many_variables_are_as_many_dispatches_or_one(layout: Layout, dispatches: int) -> None:
+    statistics = compile_module(adamw(SHAPES), "cpu", layout=layout).statistics
     step = statistics["step"]
-    assert (step.dispatches, step.copies, step.transient_bytes) == (len(SHAPES), 0, 0)
+    assert (step.dispatches, step.copies, step.transient_bytes) == (dispatches, 0, 0)
     assert not statistics.imports_allocation
 
 

@@ -120,7 +120,7 @@ def test_adamw_has_one_dispatch_per_tensor_and_nothing_else(count: int) -> None:
     shapes = [(16 + i, 8) for i in range(count)]
     with open_session(TARGET.flags) as session:
         module = bindings.parse(adamw(shapes), session.context)
-        run_pipeline(module)
+        run_pipeline(module, layout="separate")
         with Lowering(session, module, "a test") as lowering:
             lowering.advance("stream")
             found = statistics.collect(module)["step"]

@@ -1,0 +1,143 @@
+"""When two updates are the same computation over different variables."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from math import prod
+
+from stepforge.passes import arenas, bindings, reductions, rewriting
+from stepforge.passes.arguments import NAME, RESULT, ROLE
+from stepforge.passes.bindings import Attributes, func, ir
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """An argument of the function that an update reads, or replaces, at each element."""
+
+    number: int
+    attributes: Attributes
+    type: ir.RankedTensorType
+
+    @property
+    def name(self) -> str:
+        name = bindings.text(self.attributes.get(NAME))
+        assert name is not None
+        return name
+
+    @property
+    def kind(self) -> arenas.Kind:
+        return arenas.kind_of(self.attributes)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A loop over one variable that computes new state; equal signatures may become one loop."""
+
+    loop: ir.Operation
+    columns: tuple[Column, ...]
+    signature: Hashable
+
+    @property
+    def size(self) -> int:
+        return prod(self.columns[0].type.shape)
+
+
+def find_updates(function: func.FuncOp) -> list[Update]:
+    """The element-wise updates whose arguments nothing else reads, but for sums of gradients."""
+    attributes = bindings.argument_attributes(function)
+    columns = {
+        argument: Column(number, attrs, argument.type)
+        for number, (argument, attrs) in enumerate(zip(function.arguments, attributes, strict=True))
+        if isinstance(argument.type, ir.RankedTensorType) and NAME in attrs
+    }
+    replaced = {
+        index: argument
+        for argument, column in columns.items()
+        if (index := bindings.integer(column.attributes.get(RESULT))) is not None
+    }
+    returned = bindings.return_of(function)
+    positions = dict[ir.Value, list[int]]()
+    for index, value in enumerate(returned.operands):
+        positions.setdefault(value, []).append(index)
+    found = list[Update]()
+    for op in bindings.operations(bindings.body(function)):
+        if not rewriting.is_elementwise_generic(op):
+            continue
+        update = _read(op, columns, replaced, positions)
+        if update is not None:
+            found.append(update)
+    return found
+
+
+def _read(
+    op: ir.Operation,
+    columns: Mapping[ir.Value, Column],
+    replaced: Mapping[int, ir.Value],
+    positions: Mapping[ir.Value, list[int]],
+) -> Update | None:
+    """The update that a loop is; None where it is none, or reads what cannot be packed."""
+    states = list[ir.Value]()  # what each result replaces
+    for result in op.results:
+        places = positions.get(result, [])
+        if len(places) != 1 or len(bindings.users(result)) != 1 or places[0] not in replaced:
+            return None
+        states.append(replaced[places[0]])
+    numbers = dict[ir.Value, int]()  # argument -> its column
+    operands = list[Hashable]()
+    for value, map_ in rewriting.inputs(op):
+        if reductions.is_constant(map_):
+            operands.append((value, str(map_.results)))
+        elif value in columns and map_ == ir.AffineMap.get_identity(map_.n_dims):
+            operands.append(numbers.setdefault(value, len(numbers)))
+        else:
+            return None
+    for state in states:
+        numbers.setdefault(state, len(numbers))
+    body = _body(op)
+    own = [columns[value] for value in numbers]
+    if body is None or not all(_may_move(value, op, columns) for value in numbers):
+        return None
+    types = tuple(str(column.type.element_type) for column in own)
+    roles = tuple(bindings.text(column.attributes.get(ROLE)) for column in own)
+    written = tuple(numbers[state] for state in states)
+    return Update(op, tuple(own), (tuple(operands), types, roles, written, body))
+
+
+def _may_move(value: ir.Value, op: ir.Operation, columns: Mapping[ir.Value, Column]) -> bool:
+    """Whether only this update reads an argument; gradients may be summed up too."""
+    column = columns[value]
+    if RESULT not in column.attributes and column.kind != "gradient":
+        return False
+    others = [user for user in bindings.users(value) if user != op]
+    return not others or (column.kind == "gradient" and all(is_term(user) for user in others))
+
+
+def is_term(loop: ir.Operation) -> bool:
+    """An element-wise loop that one reduction to a single number reads."""
+    if not rewriting.is_elementwise_generic(loop) or len(loop.results) != 1:
+        return False
+    readers = bindings.users(loop.results[0])
+    return len(readers) == 1 and is_total(readers[0])
+
+
+def is_total(op: ir.Operation) -> bool:
+    """A reduction of a whole tensor."""
+    return op.name == "linalg.reduce" and bindings.shape(op.results[0]) == ()
+
+
+def _body(op: ir.Operation) -> Hashable | None:
+    """The body with its values numbered; values from outside are themselves. None: it asks where
+    it is, which packing would change."""
+    block = op.regions[0].blocks[0]
+    numbers: dict[ir.Value, Hashable] = {value: k for k, value in enumerate(block.arguments)}
+    rows = list[Hashable]()
+    for step in bindings.operations(block):
+        if step.name in ("linalg.index", "tensor.extract"):
+            return None
+        operands = tuple(numbers.get(value, value) for value in step.operands)
+        attributes = tuple((name, str(step.attributes[name])) for name in step.attributes)
+        rows.append((step.name, operands, attributes, tuple(str(r.type) for r in step.results)))
+        for result in step.results:
+            numbers[result] = ("result", len(numbers))
+    return tuple(rows)

@@ -1,0 +1,122 @@
+"""pack-variables: isomorphic updates of many variables become one update of flat arenas.
+
+IREE runs one dispatch a loop, and compiles each. A model has hundreds of variables; the updates of
+those with equal hyperparameters differ in nothing but their shapes, which an element-wise update
+does not ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+from stepforge.passes import arenas, bindings, isomorphism, packing, rewriting
+from stepforge.passes.arenas import Arena
+from stepforge.passes.arguments import MEMBERS, NAME
+from stepforge.passes.bindings import func, ir
+from stepforge.passes.errors import PassError
+from stepforge.passes.isomorphism import Update
+from stepforge.passes.packing import ArenaKey, Group
+from stepforge.passes.pass_base import Pass
+from stepforge.passes.targets.target import Backend
+
+#: The most bytes of one binding that every device of the backend takes (maxStorageBufferRange).
+MAX_BYTES: Mapping[str, int] = {"vulkan": 2**27, "metal": 2**28}
+_UNLIMITED = 2**62
+
+Key: TypeAlias = tuple[arenas.Kind, str]
+"""A variable's state, or the gradient of one."""
+
+
+def find_groups(function: func.FuncOp, most_bytes: int) -> list[Group]:
+    """Two updates or more in each; an arena of a group has no more than `most_bytes`."""
+    equal = dict[Hashable, list[Update]]()
+    for update in isomorphism.find_updates(function):
+        equal.setdefault(update.signature, []).append(update)
+    parts = [part for updates in equal.values() for part in _parts(updates, most_bytes)]
+    return [Group(tuple(part)) for part in parts if len(part) > 1]
+
+
+def _parts(updates: Sequence[Update], most_bytes: int) -> Iterator[list[Update]]:
+    """The updates in order, in lists that fit."""
+    width = max(packing.width(column) for column in updates[0].columns)
+    align = packing.alignment(updates[0])
+    part = list[Update]()
+    for update in updates:
+        sizes = [other.size for other in (*part, update)]
+        if part and arenas.length(sizes, align) * width > most_bytes:
+            yield part
+            part = []
+        part.append(update)
+    yield part
+
+
+def agreed(found: Mapping[str, Sequence[Group]], functions: Sequence[func.FuncOp]) -> set[ArenaKey]:
+    """The arenas, by their keys, that every function that uses one of their members has too."""
+    claims = dict[Key, dict[str, ArenaKey | None]]()
+    for function in functions:
+        name = function.name.value
+        for attrs in bindings.argument_attributes(function):
+            if NAME in attrs:
+                key = arenas.kind_of(attrs), str(bindings.text(attrs[NAME]))
+                claims.setdefault(key, {})[name] = None
+        for group in found[name]:
+            for arena in group.keys:
+                for member in arena[1]:
+                    claims[arena[0], member][name] = arena
+    return {
+        arena
+        for groups in found.values()
+        for group in groups
+        for arena in group.keys
+        if all(set(claims[arena[0], member].values()) == {arena} for member in arena[1])
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class PackVariables(Pass):
+    """Groups of equal updates become one loop over arenas, which are arguments and results.
+
+    What is left: a variable without its like, an update that reads what is no argument of the
+    function or that something else reads, and one whose arenas another function needs otherwise.
+
+    separate: pack nothing. backend: what the module is for.
+    """
+
+    name: ClassVar[str] = "pack-variables"
+
+    separate: bool = False
+    backend: Backend | None = None
+
+    def run(self, module: ir.Module) -> None:
+        if self.separate:
+            return
+        functions = bindings.functions(module)
+        most = MAX_BYTES.get(str(self.backend), _UNLIMITED)
+        found = {f.name.value: find_groups(f, most) for f in functions}
+        while True:
+            keys = agreed(found, functions)
+            kept = {
+                name: [group for group in groups if all(key in keys for key in group.keys)]
+                for name, groups in found.items()
+            }
+            if kept == found:
+                break
+            found = kept
+        names = dict[ArenaKey, Arena]()
+        for function in functions:
+            if found[function.name.value]:
+                packing.pack(function, found[function.name.value], names)
+
+    def check(self, module: ir.Module) -> None:
+        for function in bindings.functions(module):
+            members = dict[str, None]()
+            for attrs in bindings.argument_attributes(function):
+                if MEMBERS not in attrs and NAME in attrs and arenas.kind_of(attrs) == "state":
+                    members.setdefault(str(bindings.text(attrs[NAME])))
+            packed = [x for a in arenas.of_module(module) if a.kind == "state" for x in a.members]
+            twice = [name for name in packed if name in members]
+            if twice or len(packed) != len(dict.fromkeys(packed)):
+                raise PassError(f"{', '.join(twice) or 'a variable'} has two places")
+            rewriting.erase_dead(bindings.body(function))
