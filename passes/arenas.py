@@ -36,6 +36,14 @@ class Arena:
     """In elements, with what is between the members and behind the last."""
 
 
+def offsets(sizes: Sequence[int], align: int) -> Iterator[int]:
+    """Where each member begins, in elements."""
+    start = 0
+    for size in sizes:
+        yield start
+        start += _rounded_up(size, align)
+
+
 def length(sizes: Sequence[int], align: int) -> int:
     """Elements of the whole arena, the gaps and the end included."""
     total = sum(_rounded_up(size, align) for size in sizes)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 
 from stepforge.passes import arenas, bindings, reductions, rewriting
-from stepforge.passes.arguments import NAME, RESULT, ROLE
+from stepforge.passes.arguments import MEMBERS, NAME, RESULT, ROLE
 from stepforge.passes.bindings import Attributes, func, ir
 
 
@@ -44,12 +44,13 @@ class Update:
 
 
 def find_updates(function: func.FuncOp) -> list[Update]:
-    """The element-wise updates whose arguments nothing else reads, but for sums of gradients."""
+    """The element-wise updates of state that nothing else reads."""
     attributes = bindings.argument_attributes(function)
     columns = {
         argument: Column(number, attrs, argument.type)
         for number, (argument, attrs) in enumerate(zip(function.arguments, attributes, strict=True))
         if isinstance(argument.type, ir.RankedTensorType) and NAME in attrs
+        if MEMBERS not in attrs  # packed already
     }
     replaced = {
         index: argument
@@ -87,7 +88,7 @@ def _read(
     operands = list[Hashable]()
     for value, map_ in rewriting.inputs(op):
         if reductions.is_constant(map_):
-            operands.append((value, str(map_.results)))
+            operands.append((value, tuple(str(x) for x in map_.results)))
         elif value in columns and map_ == ir.AffineMap.get_identity(map_.n_dims):
             operands.append(numbers.setdefault(value, len(numbers)))
         else:
@@ -105,25 +106,11 @@ def _read(
 
 
 def _may_move(value: ir.Value, op: ir.Operation, columns: Mapping[ir.Value, Column]) -> bool:
-    """Whether only this update reads an argument; gradients may be summed up too."""
+    """Whether only this update reads an argument; what else reads a gradient gets a view."""
     column = columns[value]
-    if RESULT not in column.attributes and column.kind != "gradient":
-        return False
-    others = [user for user in bindings.users(value) if user != op]
-    return not others or (column.kind == "gradient" and all(is_term(user) for user in others))
-
-
-def is_term(loop: ir.Operation) -> bool:
-    """An element-wise loop that one reduction to a single number reads."""
-    if not rewriting.is_elementwise_generic(loop) or len(loop.results) != 1:
-        return False
-    readers = bindings.users(loop.results[0])
-    return len(readers) == 1 and is_total(readers[0])
-
-
-def is_total(op: ir.Operation) -> bool:
-    """A reduction of a whole tensor."""
-    return op.name == "linalg.reduce" and bindings.shape(op.results[0]) == ()
+    if column.kind == "gradient":
+        return True
+    return RESULT in column.attributes and all(user == op for user in bindings.users(value))
 
 
 def _body(op: ir.Operation) -> Hashable | None:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from stepforge.passes import arenas, bindings, reductions, rewriting
 from stepforge.passes.arenas import ALIGNED_BYTES, Arena
 from stepforge.passes.arguments import RESULT, ROLE
-from stepforge.passes.bindings import Attributes, func, ir
+from stepforge.passes.bindings import Attributes, func, ir, tensor
 from stepforge.passes.isomorphism import Column, Update
 
 ArenaKey: TypeAlias = tuple[arenas.Kind, tuple[str, ...]]
@@ -102,6 +102,9 @@ def pack(function: func.FuncOp, groups: Sequence[Group], names: dict[ArenaKey, A
         ]
         func.ReturnOp(values, loc=returned.location)
     returned.erase()
+    with ir.InsertionPoint.at_block_begin(block), function.location:
+        for (g, c), argument in arguments.items():
+            _show_members(function, groups[g], c, argument)
     for group in groups:
         for update in group.updates:
             update.loop.erase()
@@ -109,6 +112,23 @@ def pack(function: func.FuncOp, groups: Sequence[Group], names: dict[ArenaKey, A
     position = {old: index for index, (old, _) in enumerate(kept)}
     bindings.set_argument_attributes(new, [_renumbered(p.attributes, position) for p in places])
     function.operation.erase()
+
+
+def _show_members(function: func.FuncOp, group: Group, column: int, arena: ir.Value) -> None:
+    """Give what else reads a member, which may be a gradient, a view of its part."""
+    sizes = [update.size for update in group.updates]
+    starts = arenas.offsets(sizes, group.align)
+    for update, size, start in zip(group.updates, sizes, starts, strict=True):
+        old = function.arguments[update.columns[column].number]
+        if any(user != update.loop for user in bindings.users(old)):
+            shape = list(old.type.shape)
+            flat = tensor.extract_slice(
+                ir.RankedTensorType.get([size], old.type.element_type),
+                arena, [], [], [], [start], [size], [1],
+            )  # fmt: skip
+            groups = [list(range(len(shape)))]
+            view = flat if len(shape) == 1 else rewriting.expand(flat, shape, groups)
+            old.replace_all_uses_with(view)
 
 
 def _places(

@@ -23,6 +23,7 @@ from stepforge.passes.alias_state import AliasState
 from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
 from stepforge.passes.fuse_step_math import FuseStepMath
+from stepforge.passes.pack_variables import PackVariables
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.split_reductions import SplitReductions
 from stepforge.passes.wrap_entry_points import WrapEntryPoints
@@ -31,6 +32,7 @@ FOLDER = Path(__file__).parent.parent / "passes" / "cases"
 PASSES: tuple[type[Pass], ...] = (
     FoldHyperparameters,
     FuseStepMath,
+    PackVariables,
     ExpandMath,
     SplitReductions,
     AliasState,
