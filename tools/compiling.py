@@ -21,17 +21,22 @@ from stepforge.tools.verb import duration, log, progress
 
 if TYPE_CHECKING:
     from stepforge.frontend import Artifact
+    from stepforge.passes import Layout
+
+#: The compiler's own list of them is not loaded for this.
+LAYOUTS: tuple[Layout, ...] = ("packed", "separate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """`name`: of the optimizer. `files`: target -> where its artifact goes. `isolate`: run the
-    compiler in a process of its own, for `timeout` seconds at most."""
+    compiler in a process of its own, for `timeout` seconds at most. `layout`: of the variables."""
 
     name: str
     recipe: Recipe
     files: Mapping[str, Path]
     loss_dtype: str
+    layout: Layout
     dump_ir: Path | None
     force: bool
     isolate: bool = False
@@ -123,6 +128,7 @@ def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
         dump_ir=_folder(job, target),
         isolate=job.isolate,
         timeout=job.timeout,
+        layout=job.layout,
     )
 
 

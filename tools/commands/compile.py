@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stepforge.frontend import KNOWN_OPTIMIZERS
-from stepforge.tools.compiling import Job, compile_job
+from stepforge.tools.compiling import LAYOUTS, Job, compile_job
 from stepforge.tools.hyperparameters import help_lines
 from stepforge.tools.machine import has_compiler, target_facts
 from stepforge.tools.model import parse_batch_sizes, parse_inputs
 from stepforge.tools.outputs import output_paths
 from stepforge.tools.recipe import Recipe, combine, parse_settings, read_recipe, split_names
 from stepforge.tools.verb import Verb, file_size, json_option, print_json
+
+if TYPE_CHECKING:
+    from stepforge.passes import Layout
 
 
 class CompileVerb(Verb):
@@ -114,6 +118,13 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     metavar="DTYPE",
     help="The dtype of the loss, which decides that of slots and arithmetic.",
 )
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    default="packed",
+    show_default=True,
+    help="Keep variables whose updates are alike in one piece of memory, or each in its own.",
+)
 @click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Keep every stage.")
 @click.option(
     "--isolate", is_flag=True, help="Run the compiler in a process of its own: it may crash alone."
@@ -142,6 +153,7 @@ def compile_command(
     settable: tuple[str, ...],
     config: Path | None,
     loss_dtype: str,
+    layout: Layout,
     dump_ir: Path | None,
     isolate: bool,
     timeout: float | None,
@@ -181,6 +193,7 @@ def compile_command(
         recipe=recipe,
         files=output_paths(optimizer, targets, output, force),
         loss_dtype=loss_dtype,
+        layout=layout,
         dump_ir=dump_ir,
         force=force,
         isolate=isolate,
