@@ -4,9 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
-from stepforge.runtime.manifest import ARENA_KINDS, ITEM_SIZES, Arena, Variable
+from stepforge.runtime.manifest import (
+    ARENA_KINDS,
+    ITEM_SIZES,
+    Arena,
+    Argument,
+    Function,
+    Manifest,
+    Variable,
+)
+
+
+def logical_arguments(function: Function, manifest: Manifest) -> tuple[Argument, ...]:
+    """A function's arguments with the variables, or gradients, in place of their arenas."""
+    arenas = {arena.name: arena for arena in manifest.arenas}
+    table = {variable.name: variable for variable in manifest.variables}
+    found: list[Argument] = []
+    for a in function.arguments:
+        if a.name in arenas:
+            parts = members(arenas[a.name], table)
+            found.extend(replace(a, name=v.name, shape=v.shape) for v, _ in parts)
+        else:
+            found.append(a)
+    return tuple(found)
 
 
 class Require(Protocol):

@@ -137,7 +137,7 @@ def _batches(device: str, optimizer: CompiledStep) -> Iterator[Contender]:
         if plain == TRAIN_STEP:
             name = device if rows is None else f"{device}, batches of {rows}"
             name = f"{device}, largest batches" if rows is None and sizes > 1 else name
-            batch = random_arguments(function, 0, 0)
+            batch = random_arguments(function, optimizer.manifest, 0, 0)
             yield Contender(name, partial(optimizer.train_step, **batch))
 
 

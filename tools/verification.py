@@ -11,10 +11,11 @@ import numpy as np
 from stepforge.frontend import as_dtype
 from stepforge.frontend.entry_names import EVALUATE, PREDICT, TRAIN_STEP
 from stepforge.frontend.program import Result
+from stepforge.runtime.arenas import logical_arguments
 from stepforge.runtime.batch_sizes import variant
 from stepforge.runtime.container import Artifact
 from stepforge.runtime.loading import load
-from stepforge.runtime.manifest import Argument, Function, Variable
+from stepforge.runtime.manifest import Argument, Function, Manifest, Variable
 from stepforge.runtime.step import ACCUMULATE_STEPS, MICRO_STEP, CompiledStep
 from stepforge.tools.bounds import Bounded
 from stepforge.tools.error_rules import TINY, Array
@@ -91,7 +92,7 @@ def _one_step(
         last = optimizer.read_number(ACCUMULATE_STEPS) - 1
         optimizer.write_number(MICRO_STEP, last if plain == TRAIN_STEP else 0)
     before = {path: _read(optimizer, variable) for path, variable in variables.items()}
-    given = random_arguments(function, step, seed)
+    given = random_arguments(function, optimizer.manifest, step, seed)
     exact = expected.step(before, given)
     outputs = _call(optimizer, plain, function, given)
     for result in expected.entry.results:
@@ -172,15 +173,17 @@ def _first_parameters(artifact: Artifact, seed: int) -> dict[str, Array]:
     }
 
 
-def random_arguments(function: Function, step: int, seed: int) -> dict[str, Array]:
-    """Gradients and inputs of a call: floats of ordinary size; whole numbers are 0 or 1, which are
+def random_arguments(
+    function: Function, manifest: Manifest, step: int, seed: int
+) -> dict[str, Array]:
+    """Gradients and inputs of a call by name: floats of ordinary size; whole numbers are 0 or 1, which are
     in range."""
     generator = np.random.default_rng((seed, step + 1))
     return {
         x.name: _normal(generator, x)
         if as_dtype(x.dtype).is_float
         else generator.integers(0, 2, x.shape).astype(as_dtype(x.dtype).numpy)
-        for x in function.arguments
+        for x in logical_arguments(function, manifest)
         if x.role in ("gradient", "input")
     }
 

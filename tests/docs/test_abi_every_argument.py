@@ -136,6 +136,37 @@ def test_every_kind_of_argument_and_result(artifact: Path) -> None:
             assert count.tolist() == [2 if t == 2 else 0]
 
 
+def test_variables_and_gradients_in_arenas(tmp_path: Path) -> None:
+    path, random = tmp_path / "packed.vmfb", np.random.default_rng(5)
+    shapes = {"a": (5, 7), "b": (7,), "c": (2, 3, 11)}
+    compile_optimizer(AdamW(), shapes, output=path)
+    host = Host(path)
+    arenas = {arena["name"]: arena for arena in host.manifest["arenas"]}
+    kinds = [(a["role"], a["name"] in arenas) for a in host.function["arguments"][:4]]
+    assert kinds == [("parameter", True), ("slot", True), ("slot", True), ("gradient", True)]
+
+    def pack(name: str, values: Mapping[str, Array]) -> bytes:
+        flat = np.zeros(arenas[name]["size"], np.float32)
+        for variable, (start, count) in host.code["parts"](arenas[name]).items():
+            flat[start : start + count] = values[variable].reshape(-1)
+        return flat.tobytes()
+
+    with runtime.load(path, device="local-sync") as step:
+        step.initialize({name: random.normal(size=s).astype("f4") for name, s in shapes.items()})
+        for name in ("@arena0", "@arena1", "@arena2"):
+            host.state(name).write_bytes(pack(name, step.variables))
+        for _ in range(3):
+            gradients = {f"/{n}": random.normal(size=s).astype("f4") for n, s in shapes.items()}
+            host.gradient("@arena3").write_bytes(pack("@arena3", gradients))
+            step.step(gradients)
+            host.step()
+        for name in ("@arena0", "@arena1", "@arena2"):
+            flat = np.fromfile(host.state(name), np.float32)
+            for variable, (start, count) in host.code["parts"](arenas[name]).items():
+                expected = step.variables[variable].reshape(-1)
+                np.testing.assert_array_equal(flat[start : start + count], expected)
+
+
 def assert_same(host: Host, step: runtime.CompiledStep, primitives: Mapping[str, Array]) -> None:
     for path, variable in host.variables.items():
         if variable["storage"] == "device":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from stepforge.runtime.arenas import logical_arguments
 from stepforge.runtime.batch_sizes import sized_functions, variant
 from stepforge.runtime.container import Artifact, read_artifact
 from stepforge.runtime.manifest import ITEM_SIZES, Argument, Group, Manifest, Target, Variable
@@ -61,6 +62,8 @@ def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[
     if inputs:
         yield table(inputs, ("input", "type", "of"))
     yield table(list(_totals(manifest)), ("variables", "count", "elements", "bytes"))
+    if manifest.arenas:
+        yield table(list(_arenas(manifest)), ("arena", "type", "of"))
     for group in manifest.groups:
         settings = table(list(_hyperparameters(group)), (_group_title(group), "value", ""))
         yield settings + _members(group, None if list_variables else _MEMBERS)
@@ -78,12 +81,15 @@ def _target(target: Target) -> str:
 
 def _functions(manifest: Manifest) -> Iterator[Row]:
     for function in manifest.functions:
-        roles = [argument.role for argument in function.arguments]
+        arguments = logical_arguments(function, manifest)
+        roles = [argument.role for argument in arguments]
         counted = ", ".join(f"{roles.count(role)} {role}" for role in dict.fromkeys(roles))
         outputs = [result.name for result in function.results if result.role == "output"]
         initial = sum(result.role == "initial" for result in function.results)
         values = (
-            f"{initial} initial" if initial else f"{len(function.results) - len(outputs)} state"
+            f"{initial} initial"
+            if initial
+            else f"{sum(x.result is not None for x in arguments)} state"
         )
         yield function.name, counted, ", ".join((values, *outputs))
 
@@ -124,6 +130,12 @@ def _totals(manifest: Manifest) -> Iterator[Row]:
             for count, variable in zip(counts, variables, strict=True)
         )
         yield kind, str(len(variables)), str(sum(counts)), file_size(total)
+
+
+def _arenas(manifest: Manifest) -> Iterator[Row]:
+    for arena in manifest.arenas:
+        what = "gradients" if arena.kind == "gradient" else "variables"
+        yield arena.name, f"{arena.size}x{arena.dtype}", f"{len(arena.variables)} {what}"
 
 
 def _group_title(group: Group) -> str:
