@@ -176,8 +176,8 @@ def _first_parameters(artifact: Artifact, seed: int) -> dict[str, Array]:
 def random_arguments(
     function: Function, manifest: Manifest, step: int, seed: int
 ) -> dict[str, Array]:
-    """Gradients and inputs of a call by name: floats of ordinary size; whole numbers are 0 or 1, which are
-    in range."""
+    """Gradients and inputs of a call by name: floats of ordinary size; whole numbers are 0 or 1,
+    which are in range."""
     generator = np.random.default_rng((seed, step + 1))
     return {
         x.name: _normal(generator, x)
