@@ -143,9 +143,9 @@ class EntryPoint:
             for name, derive in self._numbers
         ], following
 
-    def run(self, primitives: list[float | int]) -> None:
+    def run(self, primitives: list[float | int], *, wait: bool = True) -> None:
         """Call and wait. Raises what IREE raises; then the state on the device is unknown."""
-        self._call.run(primitives)
+        self._call.run(primitives, wait=wait)
 
     def results(self, but: str) -> dict[str, float | int | bool | Array]:
         """The last call's outputs, but for names that start so; those of rank 0 as numbers."""

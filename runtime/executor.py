@@ -123,13 +123,18 @@ class Module:
         self.submit(function, arguments, results)
 
     def submit(
-        self, function: Function, arguments: iree.VmVariantList, results: iree.VmVariantList
+        self,
+        function: Function,
+        arguments: iree.VmVariantList,
+        results: iree.VmVariantList,
+        *,
+        wait: bool = True,
     ) -> None:
         """`invoke` with a list that already ends in the fences, or needs none."""
         timeline = self.timeline
         timeline.advance()
         self._context.invoke(function.handle, arguments, results)
-        if function.fenced:
+        if wait and function.fenced:
             timeline.signal.wait()
 
     def upload(self, values: Array) -> Tensor:
@@ -204,10 +209,10 @@ class Call:
         self.results = iree.VmVariantList(self._size)
         self._constant = None if integers else self._listed(())
 
-    def run(self, primitives: Sequence[float | int]) -> None:
+    def run(self, primitives: Sequence[float | int], *, wait: bool = True) -> None:
         """Call and wait. Raises what IREE raises; then the state on the device is unknown."""
         arguments = self._constant or self._listed(primitives)
-        self._module.submit(self._function, arguments, self.results)
+        self._module.submit(self._function, arguments, self.results, wait=wait)
 
     def output(self, index: int) -> Array:
         """A copy of a result of the last run."""

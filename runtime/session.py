@@ -47,6 +47,8 @@ class Session:
         # A device with threads of its own does not survive a fork.
         self._threaded = module.device.driver != "local-sync"
         self._closed = False
+        # Whether the device may still be at work on the last call.
+        self._running = False
         self._busy = BusyError(
             "this thread is in the middle of a step, and a signal handler used it; set a flag in "
             "the handler, and save or stop after the step"
@@ -69,6 +71,7 @@ class Session:
         """Give the state's memory back; returns what any use from now on is told."""
         if self._problem is self._busy:
             self.check_usable()
+        self._wait()
         self._closed = True
         self._problem = ClosedError("this step was closed; load the artifact again")
         self.entries.clear()
@@ -108,6 +111,7 @@ class Session:
 
     def check_open(self) -> None:
         """Raise why not even a new state can be put in, if so."""
+        self._wait()
         if self._closed or self._problem is self._busy:
             self.check_usable()
         if self._threaded and os.getpid() != self._pid:
@@ -117,7 +121,9 @@ class Session:
             )
 
     def check_usable(self) -> None:
-        """Raise why the state cannot be used, if so."""
+        """Wait for the last call; raise why the state cannot be used, if so."""
+        if self._running:
+            self._wait()
         if self._problem is None and not self._threaded:
             return
         if self._problem is not None:
@@ -125,14 +131,31 @@ class Session:
             raise type(self._problem)(*self._problem.args)
         self.check_open()
 
-    def run(self, entry: EntryPoint) -> None:
-        """Call and wait; the numbers of the host follow once the device is done."""
+    def _wait(self) -> None:
+        """Until the device is done; a failure becomes the problem."""
+        if not self._running:
+            return
+        self._running = False
+        try:
+            self.module.timeline.signal.wait()
+        except BaseException as error:
+            if not self.module.timeline.reached():
+                self._problem = self._lost(error)
+            if not isinstance(error, Exception):
+                raise
+
+    def run(self, entry: EntryPoint, *, wait: bool = True) -> None:
+        """Call and wait; the numbers of the host follow once the device is done.
+
+        wait=False: they follow at once, and whatever uses the session next waits for the device.
+        """
         state, timeline = self.state, self.module.timeline
         primitives, following = entry.scalars(state.numbers)
         before = timeline.value
         try:
             self._problem = self._busy
-            entry.run(primitives)
+            entry.run(primitives, wait=wait)
+            self._running = not wait
             state.numbers.update(following)
             self._problem = None
         except BaseException as error:

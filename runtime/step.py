@@ -146,12 +146,20 @@ class CompiledStep:
             self._session.replace(self._session.state.initial(given, seed))
 
     def step(
-        self, gradients: Mapping[str, Any] | None = None, *, function: str | None = None
+        self,
+        gradients: Mapping[str, Any] | None = None,
+        *,
+        function: str | None = None,
+        wait: bool = True,
     ) -> None:
         """Take one step in place, with the given gradients or those in `self.gradients`.
 
         gradients: parameter name -> array of the parameter's shape and the gradient's dtype;
         function: the entry point, where the artifact has several.
+        wait: False returns when the step is under way on the device. Whatever uses this object next
+        waits for it, and raises the StateLostError of a device that failed; the arrays of
+        `self.gradients` and of `view` may be touched again after `synchronize()`. With a tracer
+        attached every step waits.
         Raises GradientError and NotInitializedError before anything has changed, and
         StateLostError when the device fails.
         """
@@ -165,13 +173,18 @@ class CompiledStep:
                 refuse_step(function, self._entries)
             if gradients is not None:
                 entry.load(gradients)
-            self._session.run(entry)
             tracers = self._tracers
+            self._session.run(entry, wait=wait or bool(tracers))
             if not tracers:
                 return
             found = self._nonfinite(entry)
         # Outside the lock: a tracer may use the step.
         tell(tracers, found)
+
+    def synchronize(self) -> None:
+        """Wait for a step that was taken with `wait=False`. Raises StateLostError if it failed."""
+        with self._session.lock:
+            self._session.check_usable()
 
     def train_step(self, /, **inputs: Any) -> dict[str, Any]:
         """Train on one batch, in place: the loss and the metrics by name, numbers where of rank 0.

@@ -115,7 +115,7 @@ def test_device_failure_loses_the_state(
     step.save(tmp_path / "good.safetensors")
     expected = handmade.snapshot(step)
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("c/runtime/src/x.c:1: DEVICE_LOST; gone;\n[ 0] stack")
 
     with monkeypatch.context() as patch:
@@ -146,7 +146,7 @@ def test_closing_frees_the_gradients(step: CompiledStep) -> None:
 def test_a_failed_write_loses_the_state(
     step: CompiledStep, parameters: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise runtime.DeviceMemoryError("device 'x' cannot write 4 bytes")
 
     for write, what in (
@@ -166,7 +166,7 @@ class Refusing:
     """The allocator of a device that is full, or gone."""
 
     def __getattr__(self, name: str) -> Any:
-        def fail(*_: Any) -> None:
+        def fail(*_: Any, **__: Any) -> None:
             raise RuntimeError("c/runtime/src/x.c:1: RESOURCE_EXHAUSTED; full;\n[ 0] stack")
 
         return fail
@@ -205,7 +205,7 @@ def test_interrupt_leaves_a_whole_step(
     reference = handmade.snapshot(step)
     submit = loading.Module.submit
 
-    def interrupted(*arguments: Any) -> None:
+    def interrupted(*arguments: Any, **__: Any) -> None:
         if after:
             submit(*arguments)
         raise kind
@@ -224,7 +224,7 @@ def test_an_exception_of_a_signal_handler_after_the_step(
     """A handler may raise any exception, as a time limit does; the step is whole all the same."""
     submit = loading.Module.submit
 
-    def interrupted(*arguments: Any) -> None:
+    def interrupted(*arguments: Any, **__: Any) -> None:
         submit(*arguments)
         raise TimeoutError("too long")
 
@@ -247,7 +247,7 @@ def test_interrupt_of_a_call_that_does_not_end(
 ) -> None:
     """What was raised stays what it was; the state is lost until it is replaced."""
 
-    def interrupted(module: Any, *_: Any) -> None:
+    def interrupted(module: Any, *_: Any, **__: Any) -> None:
         module.timeline.advance()
         raise kind
 
@@ -282,7 +282,7 @@ def test_a_signal_handler_does_not_see_half_a_step(
     )
     seen: list[runtime.BusyError] = []
 
-    def handled(*arguments: Any) -> None:
+    def handled(*arguments: Any, **__: Any) -> None:
         submit(*arguments)
         for use in uses:
             with pytest.raises(runtime.BusyError, match="set a flag in the handler") as caught:
