@@ -59,7 +59,7 @@ def accumulate(ctx: Context, graph: Graph, gradients: Mapping[str, Node]) -> Non
 
 
 def accumulated(ctx: Context, graph: Graph, gradients: Mapping[str, Node]) -> dict[str, Node]:
-    """The mean of the sums and the last gradients, as gradients; the sums begin anew."""
+    """The mean of the sums and the last gradients, as gradients."""
     steps, taken = (ctx.get_variable(x).input(graph) for x in (ACCUMULATE_STEPS, MICRO_STEP))
     # More were taken than are to be, where the number was made smaller in between.
     share = 1.0 / ops.cast(ops.maximum(steps, taken + 1), float32)
@@ -68,9 +68,15 @@ def accumulated(ctx: Context, graph: Graph, gradients: Mapping[str, Node]) -> di
         total = _sum(ctx, path)
         whole = total.value_graph(graph) + ops.cast(node, total.dtype)
         found[path] = ops.cast(whole * ops.cast(share, total.dtype), node.dtype)
+    return found
+
+
+def begin_anew(ctx: Context, graph: Graph, chosen: Sequence[Variable]) -> None:
+    """Zeroes the sums and their count; of a skipped step too, whose sums are of no use."""
+    for variable in chosen:
+        total = _sum(ctx, variable.path)
         total.set_value_graph(graph.constant(0.0, total.dtype, total.shape))
     ctx.get_variable(MICRO_STEP).set_value_graph(graph.constant(0, int64))
-    return found
 
 
 def _sum(ctx: Context, path: str) -> Variable:

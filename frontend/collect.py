@@ -25,8 +25,9 @@ GRADIENT = "gradient:"
 """An input of this name followed by a path is the gradient of that variable."""
 
 _ROLES: tuple[ArgumentRole, ...] = (
-    *("parameter", "slot", "buffer", "gradient", "input", "hyperparameter", "counter"),
+    *("parameter", "slot", "buffer", "hyperparameter", "counter", "gradient", "input"),
 )
+"""In the order of a function's arguments; what is on the host comes after all that is not."""
 _DERIVES: tuple[Derive, ...] = ("value", "one_minus", "log")
 
 

@@ -9,8 +9,8 @@ from stepforge.frontend import low_precision
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DTypeLike
 from stepforge.frontend.hyperparameters import (
-    PARAM_CLIP_NAN,
-    PARAM_CLIP_STEP_BY_VALUE,
+    KNOWN_HYPERPARAMETERS,
+    OF_EVERY_OPTIMIZER,
     PARAM_TRAIN_LAST_STEP,
     Plain,
 )
@@ -30,8 +30,10 @@ def resolved_values(optimizer: Optimizer, ctx: Context, variable: Variable) -> t
         if isinstance(x.schedule, CosineSchedule):
             found.extend(x.schedule.resolved(ctx, cast("float", x.value)))
     here = ctx.around(variable)
-    found.append(parameter(here, PARAM_CLIP_STEP_BY_VALUE, 0.0))
-    found.append(parameter(here, PARAM_CLIP_NAN, False))
+    for name in OF_EVERY_OPTIMIZER:
+        off = KNOWN_HYPERPARAMETERS[name].default
+        assert off is not None, "each is off by default"
+        found.append(parameter(here, name, off))
     found.extend(parameter(here, name, off) for name, off in low_precision.OFF.items())
     return tuple(dict.fromkeys(found))
 

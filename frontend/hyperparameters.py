@@ -26,6 +26,10 @@ LEARNING_RATE_KEY = PARAM_LEARNING_RATE
 """Deprecated: use PARAM_LEARNING_RATE."""
 PARAM_CLIP_STEP_BY_VALUE = "clip_step_by_value"
 PARAM_CLIP_NAN = "clip_nan"
+PARAM_CLIP_GLOBAL_NORM = "clip_global_norm"
+PARAM_LOSS_SCALE = "loss_scale"
+PARAM_EMA_DECAY = "ema_decay"
+PARAM_SKIP_NONFINITE = "skip_nonfinite"
 PARAM_NAN_LOGGER = "nanlogger"
 PARAM_SLOT_DTYPE = "slot_dtype"
 PARAM_STOCHASTIC_ROUNDING = "stochastic_rounding"
@@ -108,6 +112,34 @@ _ROWS = (
         default=False,
         doc="Takes a gradient with any NaN or infinity as zero, and keeps old values instead of "
         "new ones that are not finite.",
+    ),
+    HyperparameterSpec(
+        name=PARAM_CLIP_GLOBAL_NORM,
+        kind="float",
+        default=0.0,
+        minimum=0.0,
+        doc="Limits the L2 norm of all gradients of a step together; 0 is off.",
+    ),
+    HyperparameterSpec(
+        name=PARAM_LOSS_SCALE,
+        kind="float",
+        default=1.0,
+        minimum=2.0**-24,
+        doc="Gradients are divided by it, as the loss was multiplied; 1 is off.",
+    ),
+    HyperparameterSpec(
+        name=PARAM_EMA_DECAY,
+        kind="float",
+        default=0.0,
+        minimum=0.0,
+        below=1.0,
+        doc="Decay of a moving average of each parameter, kept beside it; 0 is off.",
+    ),
+    HyperparameterSpec(
+        name=PARAM_SKIP_NONFINITE,
+        kind="bool",
+        default=False,
+        doc="Leaves everything as it is, and counts, where any gradient has a NaN or infinity.",
     ),
     HyperparameterSpec(
         name=PARAM_NAN_LOGGER,
@@ -225,10 +257,20 @@ KNOWN_HYPERPARAMETERS: Mapping[str, HyperparameterSpec] = MappingProxyType(
 ONE_FOR_ALL = frozenset(
     {
         *(PARAM_OPTIMIZER, PARAM_ADAM_DTYPE, PARAM_TRAIN_LAST_STEP),
+        *(PARAM_CLIP_GLOBAL_NORM, PARAM_LOSS_SCALE, PARAM_SKIP_NONFINITE),
         *(name for name in KNOWN_HYPERPARAMETERS if name.startswith("cosine_schedule_")),
     }
 )
 """Those that an optimizer reads once, for all parameters; no rule gives them to some."""
+OF_EVERY_OPTIMIZER = (
+    PARAM_CLIP_STEP_BY_VALUE,
+    PARAM_CLIP_NAN,
+    PARAM_CLIP_GLOBAL_NORM,
+    PARAM_LOSS_SCALE,
+    PARAM_EMA_DECAY,
+    PARAM_SKIP_NONFINITE,
+)
+"""What a Context alone sets, for any optimizer; off by default."""
 _ALIASES = {alias: row.name for row in _ROWS for alias in row.aliases}
 
 

@@ -6,7 +6,7 @@ from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DTypeLike
 from stepforge.frontend.hyperparameters import PARAM_LEARNING_RATE
 from stepforge.frontend.initializers import constant
-from stepforge.frontend.variables import Variable
+from stepforge.frontend.variables import Storage, Variable
 
 OPTIMIZERS_SCOPE = "optimizers"
 """The scope, below the optimizer's, that holds the variables of settable hyperparameters."""
@@ -31,6 +31,13 @@ def learning_rate_var_with_value(ctx: Context, dtype: DTypeLike, value: float) -
 
 def host_number(ctx: Context, name: str, dtype: DTypeLike, value: float | int) -> Variable:
     """The rank-0 host variable of a settable hyperparameter; one that exists stays as it is."""
+    return number_variable(ctx, name, dtype, value, "host")
+
+
+def number_variable(
+    ctx: Context, name: str, dtype: DTypeLike, value: float | int, storage: Storage
+) -> Variable:
+    """The rank-0 variable of a hyperparameter; one that exists stays as it is."""
     found = ctx.find_variable(name)
     if found is not None:
         return found
@@ -40,6 +47,6 @@ def host_number(ctx: Context, name: str, dtype: DTypeLike, value: float | int) -
         dtype,
         initializer=constant(value),
         trainable=False,
-        storage="host",
+        storage=storage,
         role="hyperparameter",
     )

@@ -36,5 +36,9 @@ def trace_nan_in_gradients(ctx: Context, variable: Variable, gradients: Node) ->
     """
     if ctx.get_param("nanlogger") is None:
         return
-    bad = ops.cast(ops.logical_not(ops.is_finite(gradients)), int32)
-    ctx.add_output(gradients.graph, NONFINITE + variable.path, ops.reduce_sum(bad))
+    ctx.add_output(gradients.graph, NONFINITE + variable.path, count_nonfinite(gradients))
+
+
+def count_nonfinite(x: Node) -> Node:
+    """How many elements are NaN or infinite: a rank-0 i32."""
+    return ops.reduce_sum(ops.cast(ops.logical_not(ops.is_finite(x)), int32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, cast
 
@@ -15,15 +15,16 @@ from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import (
     KNOWN_HYPERPARAMETERS,
     PARAM_LEARNING_RATE,
+    PARAM_SKIP_NONFINITE,
     PARAM_TRAIN_LAST_STEP,
     HyperparameterSpec,
     ParameterValue,
     Plain,
     check_spec,
 )
-from stepforge.frontend.learning_rate import OPTIMIZERS_SCOPE, host_number
+from stepforge.frontend.learning_rate import OPTIMIZERS_SCOPE, number_variable
 from stepforge.frontend.settable import Scalar, Schedule, Settable
-from stepforge.frontend.variables import Variable
+from stepforge.frontend.variables import Storage, Variable
 
 Derive: TypeAlias = Literal["value", "one_minus", "log"]
 DERIVED: Mapping[Derive, Callable[[float], float]] = {
@@ -171,11 +172,42 @@ def parameter(ctx: Context, name: str, default: Plain) -> Resolved:
     return resolve(Setting(name, name, None, default), ctx, ctx.root)
 
 
+def common_parameter(
+    ctx: Context, name: str, default: Plain, variables: Iterable[Variable]
+) -> Resolved:
+    """As `parameter`, for what is one value for all gradients of a step.
+
+    Raises HyperparameterError where a variable's own scope sets it.
+    """
+    found = parameter(ctx, name, default)
+    for variable in variables:
+        own = parameter(ctx.around(variable), name, default)
+        if own != found:
+            raise HyperparameterError(
+                f"{name!r} is one value for all variables of a step",
+                expected=f"{found.value!r}, as of {ctx.scope!r}",
+                got=f"{own.value!r} in the scope {own.home!r}, of {variable.path!r}",
+                hint="set it in the optimizer's own scope, such as the root",
+            )
+    return found
+
+
+def is_off(resolved: Resolved, off: Plain) -> bool:
+    """Whether a hyperparameter is baked, with the value that means off."""
+    return not resolved.has_variable and resolved.value == off
+
+
 def variable_of(resolved: Resolved, ctx: Context, dtype: DType) -> Variable:
-    """The host variable of a settable or scheduled hyperparameter, created if needed."""
+    """The host variable of a settable or scheduled hyperparameter, created if needed.
+
+    With `skip_nonfinite` a scheduled one is on the device, as the counters of schedules are.
+    """
     number = int64 if resolved.spec.kind == "integer" else float64 if dtype == float64 else float32
     scope, _, name = resolved.path.rpartition("/")
-    variable = host_number(ctx.at(scope), name, number, cast("float", resolved.value))
+    on_device = resolved.schedule is not None and ctx.get_param(PARAM_SKIP_NONFINITE, False)
+    storage: Storage = "device" if on_device else "host"
+    value = cast("float", resolved.value)
+    variable = number_variable(ctx.at(scope), name, number, value, storage)
     held = variable.spec.initializer.value
     if resolved.explicit and resolved.schedule is None and held != resolved.value:
         raise HyperparameterError(

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from stepforge.frontend.dtypes import float64
+from stepforge.frontend.dtypes import float64, int32
 from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.graph import Node
 
@@ -47,7 +47,8 @@ class ScalarProgram:
 def host_scalars(host_inputs: Iterable[Node], outputs: Iterable[Node]) -> frozenset[Node]:
     """`host_inputs`, and the rank-0 nodes below `outputs` that need only them and constants.
 
-    Nodes that need constants alone are not counted.
+    Nodes that need constants alone are not counted. The host's integers are i64: i32 ones are the
+    device's, to which the host gives them by a cast.
     """
     host = set(host_inputs)
     fixed: set[Node] = set()
@@ -56,6 +57,8 @@ def host_scalars(host_inputs: Iterable[Node], outputs: Iterable[Node]) -> frozen
             continue
         if all(x in fixed for x in node.inputs):
             fixed.add(node)
+        elif node.dtype == int32 and node.op != "cast":
+            continue
         elif all(x in fixed or x in host for x in node.inputs):
             host.add(node)
     return frozenset(host)

@@ -125,7 +125,8 @@ def check_optimizers(
     for name, optimizer in named.items():
         _check_names(context, optimizer, chosen[name])
         hint = f"give one of them a scope: {type(optimizer).__name__}(scope=...)"
-        if optimizer.counts_steps and scopes.setdefault(optimizer.scope, name) != name:
+        uses = optimizer.uses_scope(context, chosen[name])
+        if uses and scopes.setdefault(optimizer.scope, name) != name:
             raise OptimizerError(
                 f"the optimizers of {scopes[optimizer.scope]!r} and {name!r} would share their "
                 "slots and step counter",

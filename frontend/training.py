@@ -11,6 +11,7 @@ from stepforge.frontend.accumulation import (
     accumulate,
     accumulated,
     begin_accumulation,
+    begin_anew,
     check_steps,
 )
 from stepforge.frontend.batch_sizes import (
@@ -124,18 +125,21 @@ def _entry_points(
     _check_inputs(graph, made, types)
     chosen = _chosen(ctx, made.loss)
     check_optimizers({TRAIN_STEP: optimizer}, ctx, {TRAIN_STEP: chosen})
-    found = _gradients(graph, made.loss, chosen)
+    found = _gradients(optimizer, ctx, made.loss, chosen)
     if accumulate_steps > 1:
         begin_accumulation(ctx, chosen, accumulate_steps)
         found = accumulated(ctx, graph, found)
-    optimizer.update_graph_with_gradients(ctx, found, made.loss.dtype)
+    # A skipped step leaves the model's own state, such as running means, as it was, too.
+    optimizer.update_graph_with_gradients(ctx, found, made.loss.dtype, before={})
+    if accumulate_steps > 1:
+        begin_anew(ctx, graph, chosen)
     if after_update is not None:
         after_update(ctx, graph)
     _add_outputs(ctx, graph, _reported(made))
     entries.append(collect(TRAIN_STEP + suffix, ctx, graph, scalars="table"))
     if accumulate_steps > 1:
         graph, made = _traced(ACCUMULATE + suffix, loss_function, ctx, types, training=True)
-        accumulate(ctx, graph, _gradients(graph, made.loss, chosen))
+        accumulate(ctx, graph, _gradients(optimizer, ctx, made.loss, chosen))
         _add_outputs(ctx, graph, _reported(made))
         entries.append(collect(ACCUMULATE + suffix, ctx, graph, scalars="table"))
     for name in (EVALUATE, PREDICT):
@@ -229,7 +233,11 @@ def _chosen(ctx: Context, loss: Node) -> list[Variable]:
     return chosen
 
 
-def _gradients(graph: Graph, loss: Node, chosen: list[Variable]) -> dict[str, Node]:
-    wrt = [variable.input(graph) for variable in chosen]
-    found = gradient(ops.cast(loss, loss_compute_dtype(loss.dtype)), wrt)
+def _gradients(
+    optimizer: Optimizer, ctx: Context, loss: Node, chosen: list[Variable]
+) -> dict[str, Node]:
+    """Of the loss, times `loss_scale`."""
+    wrt = [variable.input(loss.graph) for variable in chosen]
+    wide = ops.cast(loss, loss_compute_dtype(loss.dtype))
+    found = gradient(optimizer.scale_loss(ctx, wide), wrt)
     return {v.path: node for v, node in zip(chosen, found, strict=True)}

@@ -5,6 +5,7 @@ A *root* is an element-wise value that something else reads. A *cluster* is what
 need. An operation that two clusters need is computed in both.
 
 - Returned roots of one variable's update share a cluster: they read, or replace, the same state.
+  All state of rank 0 does.
 - A root that another operation reads, a reduction or a product, has a cluster for itself. If it is
   returned too, it is computed twice: so nothing waits for the loops that replace state, and those
   can come last, when nothing reads the old state any more.
@@ -94,6 +95,7 @@ def _returned(function: func.FuncOp) -> list[list[ir.Value]]:
     values = dict.fromkeys(bindings.return_of(function).operands)
     returned = [value for value in values if is_inner(bindings.producer(value))]
     groups = [_Group([v], touched.state[v], touched.gradient[v]) for v in returned]
+    _join_numbers(groups)
     groups = _joined(groups)
     for group in groups:
         # A slot that never meets its parameter still belongs to it, through the gradient.
@@ -103,6 +105,16 @@ def _returned(function: func.FuncOp) -> list[list[ir.Value]]:
     order = {value: index for index, value in enumerate(returned)}
     found = [sorted(group.roots, key=order.__getitem__) for group in _joined(groups)]
     return sorted(found, key=lambda roots: order[roots[0]])
+
+
+def _join_numbers(groups: Sequence[_Group]) -> None:
+    """One loop for all state of rank 0, such as counters: each loop costs a dispatch."""
+    numbers = [g for g in groups if g.state and bindings.shape(g.roots[0]) == ()]
+    mask = 0
+    for group in numbers:
+        mask |= group.state
+    for group in numbers:
+        group.state = mask
 
 
 def replaced(function: func.FuncOp) -> dict[int, ir.Value]:

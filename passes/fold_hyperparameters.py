@@ -58,13 +58,9 @@ def _is_scalar(op: ir.Operation) -> bool:
 
 def belongs_on_host(op: ir.Operation) -> bool:
     """What the VM cannot do stays rank-0 math, and runs inside the loop that reads it."""
-    if not is_rank0_math(op) or not scalar_math.runs_on_host(op):
+    if not rewriting.is_rank0_math(op) or not scalar_math.runs_on_host(op):
         return False
     return all(rewriting.knows_on_host(value) for value in op.operands)
-
-
-def is_rank0_math(op: ir.Operation) -> bool:
-    return rewriting.is_math(op) and bindings.shape(op.results[0]) == ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +80,7 @@ class FoldHyperparameters(Pass):
         ops = [
             op for f in bindings.functions(module) for op in bindings.operations(bindings.body(f))
         ]
-        names = dict.fromkeys(op.name for op in ops if is_rank0_math(op))
+        names = dict.fromkeys(op.name for op in ops if rewriting.is_rank0_math(op))
         bindings.apply_greedily(module, {name: rank0_math_on_host_scalars for name in names})
         for function in bindings.functions(module):
             keep_on_host(bindings.body(function))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings, clusters, rewriting, scalar_math
+from stepforge.passes import bindings, clusters, rewriting, scalar_math, shared_scalars
 from stepforge.passes.bindings import arith, func, ir
 from stepforge.passes.clusters import Cluster
 from stepforge.passes.errors import PassError, UnsupportedUpdateError
@@ -23,6 +23,7 @@ def fuse(function: func.FuncOp) -> None:
     _mark_moves(function)
     block = bindings.body(function)
     end = bindings.return_of(function)
+    shared_scalars.share(function, lambda cluster: list(_emit(cluster, end, {}).results))
     made = dict[ir.Value, ir.Value]()  # root -> what a broadcast of it finds
     for cluster in clusters.find_clusters(function):
         generic = _emit(cluster, end, made)

@@ -25,6 +25,10 @@ def is_tensor_math(op: ir.Operation) -> bool:
     return is_math(op) and isinstance(op.results[0].type, ir.RankedTensorType)
 
 
+def is_rank0_math(op: ir.Operation) -> bool:
+    return is_math(op) and bindings.shape(op.results[0]) == ()
+
+
 def is_reduction(op: ir.Operation) -> bool:
     if op.name == "linalg.reduce":
         return True

@@ -91,6 +91,29 @@ class Values(MutableMapping[str, Array]):
         return f"{self._what}s: {listed(self._keys)}"
 
 
+class Slots(Mapping[str, Array]):
+    """Parameter -> copy of one kind of slot that an optimizer keeps for it."""
+
+    __slots__ = ("_paths", "_store")
+
+    def __init__(self, paths: Mapping[str, str], store: Store) -> None:
+        """`paths`: of each parameter, that of its slot."""
+        self._paths = dict(paths)
+        self._store = store
+
+    def __getitem__(self, name: str) -> Array:
+        return self._store.read_variable(self._paths[find_path(name, self._paths, "parameter")])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([path[1:] for path in self._paths])
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __repr__(self) -> str:
+        return f"slots of parameters: {listed(self)}"
+
+
 class Gradients(Mapping[str, Array]):
     """Writable host memory in the right layout, by parameter: fill it, then call `step()`."""
 

@@ -93,13 +93,15 @@ class Session:
             self.write({path: self.state.check(path, value)}, f"writing variable {path!r}")
 
     def read_number(self, path: str) -> Scalar:
-        """A host variable as it will be passed; before `initialize`, its first value."""
+        """A variable of rank 0, one of the host as it will be passed; before `initialize`, its
+        first value."""
         with self.lock:
             self.check_open()
+            numbers = self.state.numbers
             if isinstance(self._problem, NotInitializedError):
                 value = self.state.variables[path].initializer.value
-                return self.state.numbers[path] if value is None else value
-            return self.state.numbers[path]
+                return numbers.get(path, 0) if value is None else value
+            return numbers[path] if path in numbers else self.read_variable(path).item()
 
     def write_number(self, path: str, value: Scalar) -> None:
         """Set a host variable."""

@@ -11,11 +11,17 @@ from stepforge.runtime.arrays import Array
 from stepforge.runtime.batch_sizes import plain_names, sized_functions
 from stepforge.runtime.checkpoint import Contents, Origin, Snapshot, read_checkpoint
 from stepforge.runtime.entry import EntryPoint, default_entry, steps_of
-from stepforge.runtime.errors import CheckpointError, HostMemoryError, InputError
+from stepforge.runtime.errors import (
+    CheckpointError,
+    HostMemoryError,
+    InputError,
+    UnknownNameError,
+)
 from stepforge.runtime.executor import Module
 from stepforge.runtime.hyperparameters import Hyperparameters
 from stepforge.runtime.manifest import Manifest, Scalar
-from stepforge.runtime.mappings import Gradients, Values, by_path, find_path, plain
+from stepforge.runtime.mappings import Gradients, Slots, Values, by_path, find_path, plain
+from stepforge.runtime.names import listed
 from stepforge.runtime.nan_logger import NONFINITE, NanReport, Tracer, check_tracer, tell
 from stepforge.runtime.refusals import refuse_call, refuse_step
 from stepforge.runtime.session import Session
@@ -86,6 +92,25 @@ class CompiledStep:
         """Path -> array, of everything: `/AdamOptimizer/encoder/w_1st_moment`, `/global_step`."""
         return self._variables
 
+    def slots(self, kind: str) -> Slots:
+        """Parameter name -> array, of one kind of slot, such as "ema" or "1st_moment".
+
+        Reading copies; assign through `variables`. Raises UnknownNameError for a kind that no
+        optimizer of the artifact keeps, and InputError for one that several keep.
+        """
+        slots = [v for v in self._manifest.variables if v.slot is not None]
+        found = [v for v in slots if v.slot == kind]
+        if not found:
+            kinds = list(dict.fromkeys(v.slot or "" for v in slots))
+            raise UnknownNameError(f"no slots {kind!r}; there are {listed(kinds) or 'none'}")
+        paths = {v.of or "": v.name for v in found}
+        if len(paths) < len(found):
+            raise InputError(
+                f"slots: several optimizers keep {kind!r}; read variables[path], of "
+                f"{listed([v.name for v in found])}"
+            )
+        return Slots(paths, self._session)
+
     @property
     def gradients(self) -> Gradients:
         """Name -> writable host memory; fill it and call `step()` without argument."""
@@ -107,7 +132,7 @@ class CompiledStep:
 
     @property
     def global_step(self) -> int:
-        """How many steps were taken since `initialize`."""
+        """How many steps were taken since `initialize`; skipped ones do not count."""
         return int(self._variables[GLOBAL_STEP])
 
     def view(self, name: str) -> Array:
@@ -301,7 +326,7 @@ class CompiledStep:
     # Host variables, by their exact path.
 
     def read_number(self, path: str) -> Scalar:
-        """The number as it will be passed; before `initialize`, its first value."""
+        """A variable of rank 0; before `initialize`, its first value."""
         return self._session.read_number(path)
 
     def write_number(self, path: str, value: Scalar) -> None:
@@ -336,9 +361,12 @@ class CompiledStep:
         return TRAIN_STEP
 
     def _nonfinite(self, entry: EntryPoint) -> tuple[NanReport, ...]:
-        number = int(self._session.state.numbers.get(GLOBAL_STEP, 0))
-        counts = entry.outputs(NONFINITE)
-        return tuple(NanReport(path, number, int(c)) for path, c in counts.items() if c)
+        found = {path: int(c) for path, c in entry.outputs(NONFINITE).items() if c}
+        if not found:
+            return ()
+        known = GLOBAL_STEP in self._session.state.variables
+        number = int(self._session.read_number(GLOBAL_STEP)) if known else 0
+        return tuple(NanReport(path, number, count) for path, count in found.items())
 
     def _entry(self, function: object) -> EntryPoint | None:
         return self._entries.get(function) if isinstance(function, str) else None

@@ -9,7 +9,7 @@ from typing import Any
 from stepforge.frontend import Context, CosineSchedule, Optimizer, Settable, by_name
 from stepforge.frontend.hyperparameters import (
     KNOWN_HYPERPARAMETERS,
-    PARAM_CLIP_STEP_BY_VALUE,
+    OF_EVERY_OPTIMIZER,
     PARAM_COSINE_SCHEDULE_LEARNING_RATE,
     PARAM_LEARNING_RATE,
     PARAM_OPTIMIZER,
@@ -91,7 +91,8 @@ def _defaults(optimizer: Optimizer) -> dict[str, Any]:
 
 def numbers_read(described: Described) -> frozenset[str]:
     """The numeric hyperparameters that have a say in the step as it is described."""
-    names = {*_defaults(described.optimizer), PARAM_CLIP_STEP_BY_VALUE}
+    common = (name for name in OF_EVERY_OPTIMIZER if KNOWN_HYPERPARAMETERS[name].is_numeric)
+    names = {*_defaults(described.optimizer), *common}
     schedule = CosineSchedule.from_context(described.context)
     if schedule is None:
         return frozenset(names)

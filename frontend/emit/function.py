@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stepforge.frontend.dtypes import as_dtype
+from stepforge.frontend.dtypes import as_dtype, int32
 from stepforge.frontend.emit.bindings import Builder, FunctionArgument, Module, Value
 from stepforge.frontend.emit.errors import EmitError
 from stepforge.frontend.emit.rules import EMIT, needs_rounding
@@ -77,9 +77,9 @@ def _enter(b: Builder, argument: Argument, given: Value) -> Value:
 
 def _table_element(entry: EntryPoint) -> str:
     for node in entry.table:
-        if node.dtype.is_integer:
+        if node.dtype.is_integer and node.dtype != int32:
             raise EmitError(
-                "a table of host scalars holds floats and bools",
+                "a table of host scalars holds floats, bools, and i32 that a float32 holds exactly",
                 got=repr(node),
                 hint="cast the integer to a float in the graph",
                 location=node.location,
@@ -91,6 +91,8 @@ def _table_entry(b: Builder, node: Node, table: Value, k: int) -> Value:
     x = extract(b, table, (), [k], [1], [1])
     if node.dtype.kind == "bool":
         return compare(b, "une", x, constant(b, x, 0))
+    if node.dtype == int32:
+        return b.op("arith.fptosi", [x], element="i32")
     return x
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeAlias, cast
 
 from stepforge.frontend import ops
-from stepforge.frontend.clipping import (
-    clip_nans_in_gradients,
-    clip_nans_in_updates,
-    clip_step_by_value,
-)
+from stepforge.frontend.all_gradients import prepare
+from stepforge.frontend.averages import EMA, moving_average
+from stepforge.frontend.clipping import clip_nans_in_updates, clip_step_by_value
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType, DTypeLike, as_dtype, float32
 from stepforge.frontend.errors import OptimizerError
@@ -20,14 +18,19 @@ from stepforge.frontend.global_step import increment_counter_graph, increment_gl
 from stepforge.frontend.gradient import followed
 from stepforge.frontend.gradient import gradient as gradients_of
 from stepforge.frontend.graph import Graph, Node
-from stepforge.frontend.hyperparameters import KNOWN_HYPERPARAMETERS, check_spec
+from stepforge.frontend.hyperparameters import (
+    KNOWN_HYPERPARAMETERS,
+    PARAM_EMA_DECAY,
+    check_spec,
+)
 from stepforge.frontend.initializers import zeros
 from stepforge.frontend.keywords import check_keywords
+from stepforge.frontend.loss_scale import scale_loss
 from stepforge.frontend.low_precision import MASTER, LowPrecision, master_or
-from stepforge.frontend.nan_tracing import trace_nan_in_gradients
 from stepforge.frontend.optimizers.values import Hyperparameters, resolve_settings
-from stepforge.frontend.resolve import Setting, variable_of
+from stepforge.frontend.resolve import Setting, is_off, parameter, variable_of
 from stepforge.frontend.settable import Schedule, Settable
+from stepforge.frontend.skipping import check_counter, keep_where_skipped
 from stepforge.frontend.variables import Variable
 
 Float: TypeAlias = "float | Settable | Schedule | None"
@@ -150,29 +153,70 @@ class Optimizer(ABC):
                 hint="use variable.value_graph(graph) where the loss is computed, and not only "
                 "in stop_gradient",
             )
-        gradients = gradients_of(loss, [variable.input(graph) for variable in variables])
+        scaled = self.scale_loss(ctx, loss)
+        gradients = gradients_of(scaled, [variable.input(graph) for variable in variables])
         named = {v.path: x for v, x in zip(variables, gradients, strict=True)}
         self.update_graph_with_gradients(ctx, named, loss.dtype)
 
+    def scale_loss(self, ctx: Context, loss: Node) -> Node:
+        """The loss times `loss_scale`, to differentiate; the update divides by it."""
+        return scale_loss(self._context(ctx), loss)
+
     def update_graph_with_gradients(
-        self, ctx: Context, gradients: Mapping[str, Node], loss_dtype: DTypeLike = float32
+        self,
+        ctx: Context,
+        gradients: Mapping[str, Node],
+        loss_dtype: DTypeLike = float32,
+        *,
+        before: Mapping[str, Node] | None = None,
     ) -> None:
         """Adds one step to the graph of the gradients and sets the variables' new values in it.
 
         gradients: by name, for each trainable variable to update; of its shape, any float dtype.
+        before: with `skip_nonfinite`, new values that a skipped step leaves to variables, by path;
+            by default those that were set in the graph already.
         Slots and counters are created in `ctx` where they do not exist. Raises OptimizerError for
         gradients that do not fit.
         """
         ctx.check_rules()
         pairs = _pairs(ctx, gradients)
         graph = pairs[0][1].graph
-        ctx = ctx.with_defaults(dict(self.context_parameters))
+        before = dict(graph.variable_values) if before is None else before
+        ctx = self._context(ctx)
         dtype = self.compute_dtype(ctx, loss_dtype)
-        step = increment_global_step_graph(ctx, graph)
-        if self.counts_steps:
-            step = increment_counter_graph(ctx.at(self.scope), graph, "step")
-        for variable, gradient in pairs:
+        prepared = prepare(ctx, pairs, dtype, zeroes=self.zeroes_gradients)
+        count = step = increment_global_step_graph(ctx, graph)
+        if self.uses_scope(ctx, [variable for variable, _ in pairs]):
+            count = increment_counter_graph(ctx.at(self.scope), graph, "step")
+            step = count if self.counts_steps else step
+        for x in (step, count):
+            check_counter(ctx, x, skips=prepared.good is not None)
+        for (variable, _), gradient in zip(pairs, prepared.gradients, strict=True):
             self._update_variable(ctx, variable, gradient, step, dtype)
+            if _averages(ctx, variable):
+                self._average(ctx, variable, count, dtype)
+        if prepared.good is not None:
+            keep_where_skipped(ctx, graph, prepared.good, before)
+
+    def uses_scope(self, ctx: Context, variables: Iterable[Variable]) -> bool:
+        """Whether it keeps state of its own in its scope: two such need two scopes."""
+        ctx = self._context(ctx)
+        return self.counts_steps or any(_averages(ctx, variable) for variable in variables)
+
+    def _context(self, ctx: Context) -> Context:
+        """Where its hyperparameters are looked up."""
+        return ctx.with_defaults(dict(self.context_parameters))
+
+    def _average(self, ctx: Context, variable: Variable, count: Node, dtype: DType) -> None:
+        if EMA in [slot.kind for slot in self.slots]:
+            raise OptimizerError(
+                f"{type(self).__name__} has a slot of the kind {EMA!r} of its own",
+                hint=f"give the slot another kind, or leave {PARAM_EMA_DECAY} out",
+            )
+        slot, graph = self.slot_variable(ctx, variable, Slot(EMA, EMA), dtype), count.graph
+        setting = parameter(ctx.around(variable), PARAM_EMA_DECAY, 0.0)
+        old, new = slot.value_graph(graph), variable.value_graph(graph)
+        slot.set_value_graph(moving_average(ctx, setting, old, new, count))
 
     def _update_variable(
         self, ctx: Context, variable: Variable, gradient: Node, step: Node, dtype: DType
@@ -183,10 +227,6 @@ class Optimizer(ABC):
             if value.has_variable:
                 variable_of(value, ctx, dtype)  # created in the order of the settings
         h = Hyperparameters(resolved, ctx, graph, dtype, step)
-        gradient = ops.cast(gradient, dtype)
-        trace_nan_in_gradients(here, variable, gradient)
-        if self.zeroes_gradients:
-            gradient = clip_nans_in_gradients(here, gradient)
         old = variable.value_graph(graph)
         low = LowPrecision.of(here, dtype, old.dtype, step, gradient)
         kept = {s.key: self.slot_variable(ctx, variable, s, low.slot_dtype) for s in self.slots}
@@ -223,6 +263,10 @@ class Optimizer(ABC):
     def clear(self, ctx: Context) -> None:
         """Deletes the slots and the step counter; the global step and the rate stay."""
         ctx.at(self.scope).delete_scope()
+
+
+def _averages(ctx: Context, variable: Variable) -> bool:
+    return not is_off(parameter(ctx.around(variable), PARAM_EMA_DECAY, 0.0), 0.0)
 
 
 def variables_behind(ctx: Context, graph: Graph, loss: Node) -> list[Variable]:

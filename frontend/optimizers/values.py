@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from stepforge.frontend import ops
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType
+from stepforge.frontend.global_step import as_counter
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import PARAM_LEARNING_RATE
 from stepforge.frontend.resolve import Derive, Resolved, read, resolve
@@ -57,7 +58,7 @@ class Hyperparameters:
     graph: Graph
     dtype: DType
     counter: Node
-    """The i64 step, 1 the first time."""
+    """The step as an integer, 1 the first time; see `counter_variable`."""
 
     def __getitem__(self, key: str) -> Scalar:
         return self._read(key, "value")
@@ -95,7 +96,7 @@ class Hyperparameters:
         steps = self["backoff_steps"]
         if not isinstance(steps, Node) and steps <= 0:
             return step
-        return ops.where(self.counter > steps, step, 0.0)
+        return ops.where(self.counter > as_counter(self.counter, steps), step, 0.0)
 
     def _read(self, key: str, derive: Derive) -> Scalar:
         return read(self.resolved[key], self.ctx, self.graph, self.dtype, derive)

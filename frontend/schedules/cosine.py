@@ -10,7 +10,12 @@ from stepforge.frontend import ops
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType, int64
 from stepforge.frontend.errors import HyperparameterError
-from stepforge.frontend.global_step import GLOBAL_STEP_VARIABLE_NAME, counter_variable
+from stepforge.frontend.global_step import (
+    GLOBAL_STEP_VARIABLE_NAME,
+    as_counter,
+    counter_variable,
+    largest_count,
+)
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import (
     PARAM_COSINE_SCHEDULE_CYCLES,
@@ -51,7 +56,8 @@ class CosineSchedule(Schedule):
     negative value means unknown and counts as 10^9. The fraction is exact: the step is an i64,
     reduced modulo the period before it becomes a float, and a period need not be a whole number.
 
-    The schedule counts its own steps, in `optimizers/cosine_schedule/global_step`.
+    The schedule counts its own steps, in `optimizers/cosine_schedule/global_step`; with
+    `skip_nonfinite` those that are taken, on the device, in 32 bits.
 
     None means the Context parameter (`cosine_schedule_steps`, `cosine_schedule_cycles`,
     `cosine_schedule_warmup_steps`, `cosine_schedule_min_learning_rate`,
@@ -129,15 +135,16 @@ class CosineSchedule(Schedule):
         counter = counter_variable(here, GLOBAL_STEP_VARIABLE_NAME)
         step = counter.input(graph)
         counter.set_value_graph(step + 1)
-        position, length = _cycle(ctx, step - warm_up, period, cycles, warm_up)
+        first = as_counter(step, warm_up)
+        position, length = _cycle(ctx, step - first, period, cycles, warm_up)
         fraction = ops.cast(position, dtype) / ops.cast(length, dtype)
         span = full - minimum
         rate = (ops.cos(fraction * math.pi) + 1.0) * 0.5 * span + minimum
         if not isinstance(warm_up, Node) and warm_up == 0:
             return rate
-        steps = ops.maximum(_integer(graph, warm_up), 1)
+        steps = ops.maximum(first, 1)
         ramp = ops.cast(ops.minimum(step, steps), dtype) / ops.cast(steps, dtype) * span + minimum
-        return ops.where(step < warm_up, ramp, rate)
+        return ops.where(step < first, ramp, rate)
 
 
 def train_last_step_var(ctx: Context) -> Variable:
@@ -161,20 +168,33 @@ def _cycle(
     if isinstance(cycles, Node) or cycles:
         last = train_last_step_var(ctx).value_graph(graph)
         known = ops.where(last < 0, DEFAULT_LAST_STEP, last)
-        length = ops.maximum(known - warm_up, 1)
-        # In units of 1 / cycles of a step; reduced first, so that the product cannot wrap.
-        return ops.rem(ops.rem(step, length) * cycles, length), length
+        total = ops.minimum(ops.maximum(known - warm_up, 1), largest_count(step))
+        length = as_counter(step, total)
+        within = ops.rem(step, length)
+        if step.dtype == int64:
+            # In units of 1 / cycles of a step; reduced first, so that the product cannot wrap.
+            return ops.rem(within * cycles, length), length
+        return _in_narrow_cycles(within, length, total, cycles), length
     if not isinstance(period, Node) and not period:
         raise HyperparameterError(
             "a cosine schedule needs a period or a number of cycles",
             hint=f"give period or cycles, or set {PARAM_COSINE_SCHEDULE_STEPS!r} in the Context",
         )
-    length = ops.maximum(_integer(graph, period), 1)
+    length = ops.maximum(as_counter(step, period), 1)
     return ops.rem(step, length), length
 
 
-def _integer(graph: Graph, value: Scalar) -> Node:
-    return value if isinstance(value, Node) else graph.constant(int(value), int64)
+def _in_narrow_cycles(within: Node, length: Node, total: Node, cycles: Scalar) -> Node:
+    """within * cycles mod length in 32 bits, where the product would wrap.
+
+    With q = length / cycles and r = length - q * cycles, a step a * q + b is at b * cycles - a * r.
+    total: the length as the host has it.
+    """
+    quotient = ops.maximum(total / cycles, 1)
+    q, r = (as_counter(within, x) for x in (quotient, total - quotient * cycles))
+    a = within / q
+    position = ops.rem((within - a * q) * as_counter(within, cycles) - a * r, length)
+    return ops.where(position < 0, position + length, position)
 
 
 def _both(period: object, cycles: object) -> HyperparameterError:

@@ -14,8 +14,10 @@ import pytest
 
 from stepforge.frontend import KNOWN_OPTIMIZERS, Context, Settable, trace
 from stepforge.frontend.emit import emit
-from stepforge.passes import FunctionStatistics, Statistics, compile_module
+from stepforge.passes import FunctionStatistics, Statistics, bindings, compile_module
+from stepforge.passes.bindings import ir
 from stepforge.passes.compile import stream_statistics
+from stepforge.passes.pipeline import run_pipeline
 from stepforge.tools.parameters import read_parameters
 
 pytestmark = pytest.mark.compiler
@@ -42,6 +44,23 @@ REDUCING: Mapping[str, Mapping[str, Any]] = {
     "clip_nan": {"clip_nan": True},
     "nanlogger": {"nanlogger": True},
     "both": {"clip_nan": True, "nanlogger": True},
+}
+WHOLE: Mapping[str, tuple[Mapping[str, Any], int, int]] = {
+    # What all gradients decide together: settings; sums over each gradient, further dispatches.
+    "averages": ({"ema_decay": 0.9, "loss_scale": 8.0}, 0, 0),
+    "clip_global_norm": ({"clip_global_norm": 1.0}, 1, 1),
+    # One dispatch of scalars before the updates, one for the counters.
+    "skip": ({"skip_nonfinite": True}, 1, 2),
+    "all": (
+        {
+            "clip_global_norm": Settable(1.0),
+            "loss_scale": Settable(8.0),
+            "ema_decay": 0.9,
+            "skip_nonfinite": True,
+        },
+        1,
+        2,
+    ),
 }
 ONE: Shapes = {"w": (127, 129)}
 THREE: Shapes = {"encoder/kernel": (64, 32), "encoder/bias": (32,), "scale": ()}
@@ -117,6 +136,55 @@ def test_reductions_of_small_models(optimizer: str) -> None:
         added = sum(each * sum_dispatches(shape) for shape in SUMMED.values())
         assert step.dispatches == len(SUMMED) + added, name
         assert (step.copies, step.fills, step.waits, step.late_reads) == (0, 0, 0, 0), name
+
+
+@pytest.mark.parametrize("setting", WHOLE)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_whole_steps(optimizer: str, setting: str) -> None:
+    params, sums_of_each, further = WHOLE[setting]
+    text = whole_text(optimizer, params, SUMMED)
+    step = compile_module(text, "cpu", layout="separate").statistics["step"]
+    added = sums_of_each * sum(sum_dispatches(shape) for shape in SUMMED.values()) + further
+    assert step.dispatches == len(SUMMED) + added
+    assert (step.copies, step.fills, step.waits, step.late_reads) == (0, 0, 0, 0)
+    # Partial sums, and the scalars: nothing of a gradient's size.
+    assert (step.transient_bytes or 0) <= 4 * 65_537 // SHORTEST_PART + 64 * (len(SUMMED) + 8)
+
+
+def whole_text(optimizer: str, params: Mapping[str, Any], shapes: Shapes) -> str:
+    context = Context()
+    context.set_params(params)
+    for name, shape in shapes.items():
+        context.variable(name, shape, "float32")
+    return emit(trace(KNOWN_OPTIMIZERS[optimizer](context), context))
+
+
+@pytest.mark.parametrize("setting", WHOLE)
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_whole_steps_read_gradients_twice_and_all_else_once(optimizer: str, setting: str) -> None:
+    params, sums_of_each, _ = WHOLE[setting]
+    module = bindings.parse(whole_text(optimizer, params, THREE))
+    run_pipeline(module, layout="separate", stop_after="alias-state")
+    (function,) = bindings.functions(module)
+    loops = 0
+    for argument, attributes in zip(
+        function.arguments, bindings.argument_attributes(function), strict=True
+    ):
+        role = bindings.text(attributes["stepforge.role"])
+        if role in ("parameter", "slot", "gradient"):
+            reads = readers(argument)
+            assert len(reads) == (1 + sums_of_each if role == "gradient" else 1), str(attributes)
+            loops += role == "parameter"
+    assert loops == len(THREE)
+
+
+def readers(value: ir.Value) -> list[ir.Operation]:
+    """The operations that read a tensor, or another view of it."""
+    found = list[ir.Operation]()
+    for op in dict.fromkeys(bindings.users(value)):
+        is_view = op.name in ("tensor.collapse_shape", "tensor.expand_shape")
+        found.extend(readers(op.results[0]) if is_view else [op])
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -44,6 +44,11 @@ SEED = {
     "PARAM_MASTER_WEIGHTS": "master_weights",
     # Not the seed's, whose schedule takes this value from a method alone.
     "PARAM_COSINE_SCHEDULE_LEARNING_RATE": "cosine_schedule_learning_rate",
+    # What the seed does not have.
+    "PARAM_CLIP_GLOBAL_NORM": "clip_global_norm",
+    "PARAM_LOSS_SCALE": "loss_scale",
+    "PARAM_EMA_DECAY": "ema_decay",
+    "PARAM_SKIP_NONFINITE": "skip_nonfinite",
 }
 
 

@@ -192,13 +192,18 @@ def test_wrong_use(
 @pytest.mark.parametrize(
     ("optimizer", "options", "message"),
     [
-        ("sgd", ("weight_decay",), "sgd does not read adam_weight_decay here; expected clip_step"),
-        ("sgd", ("adam_beta1",), "expected clip_step_by_value, learning_rate"),
+        (
+            "sgd",
+            ("weight_decay",),
+            "sgd does not read adam_weight_decay here; expected clip_global_norm",
+        ),
+        ("sgd", ("adam_beta1",), "clip_step_by_value, ema_decay, learning_rate, loss_scale"),
         ("rmsprop", ("adam_beta2,adam_beta1",), "rmsprop does not read adam_beta1 here"),
         ("adam", ("cosine_schedule_min_learning_rate",), "--set cosine_schedule_steps=N"),
         ("adam", ("train_last_global_step",), "does not read train_last_global_step"),
         ("adam", ("train_last_global_step", "--set", "cosine_schedule_steps=9"), "does not read"),
         ("adam", ("nanlogger",), "adam does not read nanlogger"),
+        ("adam", ("skip_nonfinite",), "got: False (Settable)"),
     ],
 )
 def test_a_settable_that_is_not_read_is_wrong_use(
@@ -219,6 +224,19 @@ def test_a_schedule_has_settables_of_its_own(cli, parameters: Path, tmp_path: Pa
     settable = {h.name: h.value for h in group.hyperparameters if h.settable}
     assert settable.keys() == set(asked.split(","))
     assert settable["cosine_schedule_learning_rate"] == 0.001
+
+
+def test_what_every_optimizer_takes_is_set_and_settable(
+    cli, parameters: Path, tmp_path: Path
+) -> None:
+    options = ("--set", "clip_global_norm=1.5", "--set", "skip_nonfinite=true", "--settable")
+    asked = "clip_global_norm,loss_scale"
+    cli("compile", "sgd", "--params", parameters, "-o", tmp_path / "a.vmfb", *options, asked)
+    (group,) = read_artifact(tmp_path / "a.vmfb").manifest.groups
+    found = {h.name: (h.value, h.settable) for h in group.hyperparameters}
+    assert found["clip_global_norm"] == (1.5, True)
+    assert found["loss_scale"] == (1.0, True)
+    assert found["skip_nonfinite"] == (True, False)
 
 
 def test_notes_go_to_stderr(cli, parameters: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 // RUN: fuse-step-math
-// A scalar of the device is read through a map without dimensions; its math is done in the loop.
+// A scalar of the device is read through a map without dimensions; what one operation makes of it is
+// made in the loop.
 // CHECK: #[[SCALAR:.*]] = affine_map<(d0) -> ()>
 // CHECK-LABEL: func.func @step
 // CHECK: linalg.generic {indexing_maps = [#[[SCALAR]],
