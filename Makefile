@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 # Processes that run tests; each opens the devices for itself.
 WORKERS ?= 2
+# More for `make bench`, such as --python torch=PATH --python jax=PATH.
+BENCH  ?=
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format types soak upgrade-check sizes wheel clean
+.PHONY: help demo test lint format types soak upgrade-check bench sizes wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,6 +35,10 @@ soak: $(STAMP)/test $(STAMP)/devices ## Run the long figures too (hours)
 
 upgrade-check: ## Rerun the known compiler traps on the newest IREE wheels
 	@PYTHON=$(PYTHON) .ci/upgrade-check
+
+bench: $(STAMP)/test ## Measure the built-in cases, and update docs/benchmarks.md
+	$(BIN)/stepforge bench --case all $(BENCH) --output docs/benchmarks.json \
+		--plot docs/benchmarks.svg --markdown docs/benchmarks.md
 
 sizes: ## Print the length of every module, and fail past the cap
 	@$(PYTHON) .ci/sizes

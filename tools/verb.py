@@ -41,7 +41,12 @@ def json_option(function: Function) -> Function:
 
 def print_json(facts: Any) -> None:
     """Frozen values of the packages become objects; JSON has no NaN or infinity, so texts do."""
-    click.echo(json.dumps(_plain(facts), indent=2, allow_nan=False))
+    click.echo(json_text(facts))
+
+
+def json_text(facts: Any) -> str:
+    """What `print_json` prints, without the last newline."""
+    return json.dumps(_plain(facts), indent=2, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

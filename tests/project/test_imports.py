@@ -85,7 +85,12 @@ def test_the_list_of_verbs_needs_no_backend() -> None:
 
 
 def test_no_verb_needs_the_compiler_to_start() -> None:
-    loaded_by(modules_of("tools"), blocked=(*COMPILER, *FRAMEWORKS))
+    verbs = [name for name in modules_of("tools") if ".bench.contenders." not in name]
+    loaded_by(verbs, blocked=(*COMPILER, *FRAMEWORKS))
+
+
+def test_no_contender_needs_a_framework_to_be_imported() -> None:
+    loaded_by([name for name in modules_of("tools") if ".bench.contenders." in name], FRAMEWORKS)
 
 
 def imports_of(path: Path) -> list[str]:

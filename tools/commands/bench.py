@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -11,6 +11,15 @@ from click.core import ParameterSource
 
 from stepforge.frontend import KNOWN_OPTIMIZERS
 from stepforge.runtime.container import Artifact, read_artifact
+from stepforge.tools.bench.measure import Settings
+from stepforge.tools.bench.run import (
+    Outputs,
+    chosen,
+    list_cases,
+    measure_all,
+    parse_pythons,
+    show,
+)
 from stepforge.tools.benchmark import (
     Timing,
     has_torch,
@@ -25,6 +34,10 @@ from stepforge.tools.verb import Verb, duration, json_option, print_json, progre
 
 SIZES = (64, 2**16, 2**20)
 COMPILED = ("optimizer", "sizes", "target")
+# Options that have no say beside --case, and those that have none without it.
+NOT_OF_CASES = ("file", "optimizer", "sizes")
+OF_CASES = ("pythons", "output", "plot", "markdown")
+A_PATH = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("bench", cls=Verb)
@@ -42,6 +55,19 @@ COMPILED = ("optimizer", "sizes", "target")
 @click.option("--target", default="cpu", show_default=True, metavar="TARGET")
 @click.option("--device", "devices", multiple=True, metavar="DEVICE", help="By default all.")
 @click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--case", "cases", multiple=True, metavar="NAME", help="A built-in case, or all.")
+@click.option("--list", "listed", is_flag=True, help="List the built-in cases.")
+@click.option("--from", "source", type=A_PATH, help="Show a report that --output wrote.")
+@click.option(
+    "--python",
+    "pythons",
+    multiple=True,
+    metavar="FAMILY=PATH",
+    help="The interpreter that has torch, jax or numpy; by default this one.",
+)
+@click.option("--output", type=A_PATH, help="Write or update a report of the cases, as JSON.")
+@click.option("--plot", type=A_PATH, help="Draw the cases into a .png or .svg.")
+@click.option("--markdown", type=A_PATH, help="Update the tables in a page.")
 @json_option
 @click.pass_context
 def bench_command(
@@ -52,6 +78,13 @@ def bench_command(
     target: str,
     devices: tuple[str, ...],
     rounds: int,
+    cases: tuple[str, ...],
+    listed: bool,
+    source: Path | None,
+    pythons: tuple[str, ...],
+    output: Path | None,
+    plot: Path | None,
+    markdown: Path | None,
     as_json: bool,
 ) -> None:
     """Measure the time of one step of the artifact FILE, or of an optimizer compiled for it.
@@ -61,7 +94,26 @@ def bench_command(
     which is copied in. Contenders take turns, and the median counts. Where torch is installed, its
     fused AdamW joins Adam and AdamW, with all its threads and with one; the last column is torch's
     better median over that of the row.
+
+    With --case, what docs/benchmarks.md tells of is measured instead: stepforge beside torch,
+    optax, NumPy and the memory limit, each in a process of its own. Its bars are printed, and
+    change no exit code.
     """
+    if listed:
+        click.echo(list_cases())
+        return
+    if cases or source is not None:
+        _refuse(context, NOT_OF_CASES, "a built-in case says what to measure")
+        settings = Settings(
+            rounds=rounds, target=target, devices=devices, pythons=parse_pythons(pythons)
+        )
+        outputs = Outputs(json=as_json, output=output, plot=plot, markdown=markdown)
+        if source is not None:
+            show(source, outputs)
+        else:
+            measure_all(chosen(cases), settings, outputs)
+        return
+    _refuse(context, OF_CASES, "only the built-in cases of --case have it")
     if file is not None:
         _refuse_compiling(context, file)
     timings: list[Timing] = []
@@ -81,14 +133,26 @@ def bench_command(
     click.echo(table([_row(timing)[:columns] for timing in timings], headings[:columns]))
 
 
-def _refuse_compiling(context: click.Context, file: Path) -> None:
-    """Raises UsageError for an option that says what to compile, beside a file."""
-    given = [
+def _given(context: click.Context, names: Sequence[str]) -> list[str]:
+    return [
         option.opts[0]
         for option in context.command.params
-        if option.name in COMPILED
+        if option.name in names
         and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
     ]
+
+
+def _refuse(context: click.Context, names: Sequence[str], why: str) -> None:
+    """Raises UsageError for options that would have no say."""
+    given = _given(context, names)
+    if given:
+        named = ", ".join(name if name.startswith("-") else name.upper() for name in given)
+        raise click.UsageError(f"{named}: {why}; leave it out", context)
+
+
+def _refuse_compiling(context: click.Context, file: Path) -> None:
+    """Raises UsageError for an option that says what to compile, beside a file."""
+    given = _given(context, COMPILED)
     if given:
         raise click.UsageError(
             f"{', '.join(given)} {'says' if len(given) == 1 else 'say'} what to compile, and "
