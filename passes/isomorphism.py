@@ -36,6 +36,8 @@ class Update:
 
     loop: ir.Operation
     columns: tuple[Column, ...]
+    reads: tuple[int | None, ...]
+    """For each operand of the loop its column; None: the same number for all elements."""
     signature: Hashable
 
     @property
@@ -85,12 +87,14 @@ def _read(
             return None
         states.append(replaced[places[0]])
     numbers = dict[ir.Value, int]()  # argument -> its column
-    operands = list[Hashable]()
+    reads, shared = list[int | None](), list[Hashable]()
     for value, map_ in rewriting.inputs(op):
-        if reductions.is_constant(map_):
-            operands.append((value, tuple(str(x) for x in map_.results)))
-        elif value in columns and map_ == ir.AffineMap.get_identity(map_.n_dims):
-            operands.append(numbers.setdefault(value, len(numbers)))
+        is_own = value in columns and map_ == ir.AffineMap.get_identity(map_.n_dims)
+        if is_own and columns[value].type.rank == map_.n_dims:
+            reads.append(numbers.setdefault(value, len(numbers)))
+        elif reductions.is_constant(map_):
+            reads.append(None)
+            shared.append((value, tuple(str(x) for x in map_.results)))
         else:
             return None
     for state in states:
@@ -102,7 +106,8 @@ def _read(
     types = tuple(str(column.type.element_type) for column in own)
     roles = tuple(bindings.text(column.attributes.get(ROLE)) for column in own)
     written = tuple(numbers[state] for state in states)
-    return Update(op, tuple(own), (tuple(operands), types, roles, written, body))
+    signature = (tuple(reads), tuple(shared), types, roles, written, body)
+    return Update(op, tuple(own), tuple(reads), signature)
 
 
 def _may_move(value: ir.Value, op: ir.Operation, columns: Mapping[ir.Value, Column]) -> bool:

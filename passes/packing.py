@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from stepforge.passes import arenas, bindings, reductions, rewriting
+from stepforge.passes import arenas, bindings, rewriting
 from stepforge.passes.arenas import ALIGNED_BYTES, Arena
 from stepforge.passes.arguments import RESULT, ROLE
 from stepforge.passes.bindings import Attributes, func, ir, tensor
@@ -196,14 +196,12 @@ def _empty_twin(
 def _loop(group: Group, number: int, arguments: Mapping[tuple[int, int], ir.Value]) -> ir.Operation:
     """The update of all members at once, over their arenas."""
     old = group.updates[0].loop
-    columns = {column.number: c for c, column in enumerate(group.updates[0].columns)}
     identity = ir.AffineMap.get_identity(1)
     inputs = list[rewriting.Operand]()
-    for value, map_ in rewriting.inputs(old):
-        if reductions.is_constant(map_):
+    for (value, map_), column in zip(rewriting.inputs(old), group.updates[0].reads, strict=True):
+        if column is None:
             inputs.append((value, ir.AffineMap.get(1, 0, list(map_.results))))
         else:
-            column = columns[ir.BlockArgument(value).arg_number]
             inputs.append((arguments[number, column], identity))
     types = [bindings.element_type(result) for result in old.results]
     with old.location:

@@ -143,13 +143,20 @@ class Memory:
             array = mapping.asarray(shape, dtype)
         return Tensor(shape, dtype, view, array, (buffer, mapping))
 
+    def adopt(self, array: Array) -> Tensor:
+        """A tensor whose memory is the array's, on the host's memory alone. It is not checked."""
+        return self._import(array.reshape(-1).view(np.uint8), array)
+
     def _imported(self, shape: Sequence[int], dtype: np.dtype[Any]) -> Tensor:
         memory = aligned_bytes(math.prod(shape) * dtype.itemsize)
+        return self._import(memory, _shaped(memory, shape, dtype))
+
+    def _import(self, memory: Array, array: Array) -> Tensor:
         with self._doing(f"import {memory.size} bytes"):
             buffer = self._allocator.import_host_allocation(
                 memory, iree.SHARED_MEMORY, iree.IMPORTED_USAGE
             )
-            return _tensor(buffer, shape, dtype, _shaped(memory, shape, dtype), memory)
+            return _tensor(buffer, array.shape, array.dtype, array, memory)
 
     @contextmanager
     def _doing(self, what: str) -> Generator[None, None, None]:

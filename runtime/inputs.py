@@ -36,6 +36,11 @@ class Inputs:
         """What a function is given for an argument."""
         return self._tensors[argument.name, argument.shape]
 
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._tensors.clear()
+        self._parts.clear()
+
     def arrays(self, function: Function, role: str) -> dict[str, Array]:
         """The memory of a function's arguments of a role; gradients by their parameters' paths, in
         the order of `function.parameters`."""

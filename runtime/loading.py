@@ -22,15 +22,16 @@ def load(
 
     source: a path, the file's bytes, or an Artifact; device: IREE's name of one, as "local-sync",
     "local-task", "vulkan" or "vulkan://GPU-...", by default chosen by target and size;
-    storage: "owned", the step's own memory.
+    storage: "owned", the step's own memory; "adopt", for parameters the arrays that `initialize` is
+    given, on the host's memory and of an artifact without arenas: every step then writes into them.
     Raises ArtifactCorruptError, ArtifactFormatError, VersionMismatchError, CpuMismatchError,
     DeviceNotFoundError and DeviceMismatchError.
     """
-    if storage != "owned":
-        raise InputError(f"storage: expected 'owned', got {storage!r}")
+    if storage not in ("owned", "adopt"):
+        raise InputError(f"storage: expected 'owned' or 'adopt', got {storage!r}")
     artifact = source if isinstance(source, Artifact) else read_artifact(source)
     opened = load_module(artifact, device)
-    return CompiledStep(artifact.manifest, opened, artifact.sha256)
+    return CompiledStep(artifact.manifest, opened, artifact.sha256, adopt=storage == "adopt")
 
 
 def load_module(artifact: Artifact, device: str | None = None) -> Module:

@@ -40,9 +40,10 @@ class Session:
         self.state = State(
             manifest.variables, manifest.arenas, module.memory, bounds_of(manifest.groups)
         )
-        functions = steps_of(manifest.functions)
-        inputs = Inputs(functions, manifest, module.memory)
-        self.entries = {f.name: EntryPoint(f, module, self.state, inputs) for f in functions}
+        self._functions = steps_of(manifest.functions)
+        self._inputs = Inputs(self._functions, manifest, module.memory)
+        self.entries: dict[str, EntryPoint] = {}
+        self._bind()
         self._pid = os.getpid()
         # A device with threads of its own does not survive a fork.
         self._threaded = module.device.driver != "local-sync"
@@ -75,8 +76,14 @@ class Session:
         self._closed = True
         self._problem = ClosedError("this step was closed; load the artifact again")
         self.entries.clear()
+        self._inputs.clear()
         self.state.storage.clear()
         return str(self._problem)
+
+    def _bind(self) -> None:
+        """Look everything up that the calls are given."""
+        for f in self._functions:
+            self.entries[f.name] = EntryPoint(f, self.module, self.state, self._inputs)
 
     # Guarded access, for the mappings.
 
@@ -178,6 +185,12 @@ class Session:
             f"device {self.device!r} failed or was interrupted during a step, which may have "
             f"changed part of the state: {text}; restore(path) a checkpoint, or initialize() again"
         )
+
+    def adopt(self, arrays: Mapping[str, Array]) -> None:
+        """Let arrays that were checked be the memory of parameters, by path."""
+        for path, array in arrays.items():
+            self.state.storage.adopt(path, array)
+        self._bind()
 
     def replace(self, values: Mapping[str, Array]) -> None:
         """Write values that were checked; the state counts as lost until all are there."""

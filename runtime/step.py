@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, NoReturn
 
+from stepforge.runtime.adoption import Adoption
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.batch_sizes import plain_names, sized_functions
 from stepforge.runtime.checkpoint import Contents, Origin, Snapshot, read_checkpoint
@@ -43,7 +44,10 @@ class CompiledStep:
     `initialize` or `restore` (and an Exception becomes the cause of one at once).
     """
 
-    def __init__(self, manifest: Manifest, module: Module, sha256: str = "") -> None:
+    def __init__(
+        self, manifest: Manifest, module: Module, sha256: str = "", *, adopt: bool = False
+    ) -> None:
+        self._adoption = Adoption(module.device, manifest) if adopt else None
         self._manifest = manifest
         self._sha256 = sha256
         self._session = session = Session(manifest, module)
@@ -157,6 +161,8 @@ class CompiledStep:
         """Reset everything: parameters to the given arrays or their initializers, the rest to its
         first values. Raises InputError when one is missing or does not fit.
 
+        With `storage="adopt"` the given arrays become the parameters' own memory, which every step
+        writes: they are not copied, and must be given for every parameter the first time.
         seed: draws other random values, modulo 2^64. They are computed on the host, so equal seeds
         give equal bits on every device; the artifact's own function `initialize`, for hosts
         without Python, rounds as its device does (docs/abi.md).
@@ -168,7 +174,11 @@ class CompiledStep:
         )
         with self._session.lock:
             self._session.check_open()
-            self._session.replace(self._session.state.initial(given, seed))
+            values = self._session.state.initial(given, seed)
+            if self._adoption is not None:
+                self._session.adopt(self._adoption.take(given))
+                self._default = default_entry(self._entries)
+            self._session.replace(values)
 
     def step(
         self,
@@ -258,6 +268,7 @@ class CompiledStep:
             check(contents)
         with self._session.lock:
             self._session.check_open()
+            self._check_adopted("restore")
             self._session.replace(contents.values)
         return contents.metadata
 
@@ -270,6 +281,7 @@ class CompiledStep:
             raise CheckpointError("restore_snapshot: the snapshot is of another artifact's step")
         with self._session.lock:
             self._session.check_open()
+            self._check_adopted("restore_snapshot")
             self._session.replace(snapshot.values)
 
     def close(self) -> None:
@@ -352,6 +364,10 @@ class CompiledStep:
         # Outside the lock: a tracer may use the step.
         tell(tracers, found)
         return results
+
+    def _check_adopted(self, what: str) -> None:
+        if self._adoption is not None:
+            self._adoption.check(what)
 
     def _training_function(self) -> str:
         """What the next batch goes into: that of an update, or another."""

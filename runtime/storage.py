@@ -85,6 +85,10 @@ class Storage:
             if path not in done:
                 self.write(path, value)
 
+    def adopt(self, path: str, array: Array) -> None:
+        """Let an array of the caller be the memory of a variable that is in no arena."""
+        self.arguments[path] = self.tensors[path] = self._memory.adopt(array)
+
     def clear(self) -> None:
         """Give the memory back."""
         for table in (self._blocks, self.arguments, self.tensors):

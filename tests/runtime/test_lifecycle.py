@@ -97,9 +97,9 @@ def test_loads_from_path_bytes_and_artifact(tmp_path: Path) -> None:
             assert step.manifest == artifact.manifest
 
 
-def test_only_owned_storage() -> None:
-    with pytest.raises(runtime.InputError, match="expected 'owned', got 'adopt'"):
-        runtime.load(handmade.adam(), storage="adopt")
+def test_unknown_storage() -> None:
+    with pytest.raises(runtime.InputError, match="expected 'owned' or 'adopt', got 'mine'"):
+        runtime.load(handmade.adam(), storage="mine")
 
 
 @pytest.mark.parametrize("recover", ["initialize", "restore"])
