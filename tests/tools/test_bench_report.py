@@ -24,6 +24,7 @@ from stepforge.tools.bench.result import (
 from stepforge.tools.bench.stored import read_report, write_report
 from stepforge.tools.errors import CorruptInputError, ToolError
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 SAMPLES = {
     "stepforge a": [{"seconds": s} for s in (0.002, 0.001, 0.003)],
     "torch fused": [{"seconds": s} for s in (0.004, 0.004, 0.004)],
@@ -187,6 +188,11 @@ def test_a_page_is_updated_between_its_marks(tmp_path: Path) -> None:
     page.write_text(f"{end}\n{begin}\n")
     with pytest.raises(ToolError, match="replaces what stands between two lines"):
         update_page(page, report())
+
+
+def test_the_committed_page_shows_the_committed_report() -> None:
+    found = read_report(DOCS / "benchmarks.json")
+    assert as_markdown(found) in (DOCS / "benchmarks.md").read_text(encoding="utf-8")
 
 
 def test_the_same_report_gives_the_same_picture(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stepforge.runtime.files import write_atomically
+from stepforge.tools.bench.cases import CASES
 from stepforge.tools.bench.result import CaseResult, Report, Row, Spread, Verdict
 from stepforge.tools.errors import CorruptInputError
 from stepforge.tools.verb import json_text
@@ -17,7 +18,10 @@ FORMAT = 1
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Cases that the file holds already and `report` does not stay, if the machine is the same."""
+    """Cases that the file holds already and `report` does not stay, if the machine is the same.
+
+    They stand in the order of the built-in table.
+    """
     write_atomically(path, [f"{json_text(_joined(path, report))}\n".encode()], force=True)
 
 
@@ -44,9 +48,9 @@ def _joined(path: Path, report: Report) -> Report:
     before = read_report(path)
     if before.machine != report.machine:
         return report
-    new = {case.name: case for case in report.cases}
-    old = [new.pop(case.name, case) for case in before.cases]
-    return replace(report, cases=(*old, *new.values()))
+    found = {case.name: case for case in (*before.cases, *report.cases)}
+    order = [*(name for name in CASES if name in found), *(n for n in found if n not in CASES)]
+    return replace(report, cases=tuple(found[name] for name in order))
 
 
 def _case(found: Mapping[str, Any]) -> CaseResult:
