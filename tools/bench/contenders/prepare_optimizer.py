@@ -24,7 +24,7 @@ def run(work: dict[str, Any], _draw: Callable[..., list[Any]]) -> dict[str, Any]
         )
         devices = devices_for(made.manifest)
     except (FrontendError, PassError, ToolError) as error:
-        raise NotImplementedError(str(error).splitlines()[0]) from error
+        raise NotImplementedError(" ".join(str(error).split())) from error
     Path(work["artifact"]).write_bytes(made.data)
     cost = made.statistics["step"]
     elements = sum(map(math.prod, shapes))

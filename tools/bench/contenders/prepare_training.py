@@ -39,7 +39,7 @@ def run(work: dict[str, Any], _draw: Callable[..., list[Any]]) -> dict[str, Any]
         made = compile_train_step(loss, AdamW(), inputs=inputs, target=work["target"])
         devices = devices_for(made.manifest)
     except (FrontendError, PassError, ToolError) as error:
-        raise NotImplementedError(str(error).splitlines()[0]) from error
+        raise NotImplementedError(" ".join(str(error).split())) from error
     Path(work["artifact"]).write_bytes(made.data)
     shapes = [v.shape for v in made.manifest.variables if v.role == "parameter"]
     cost = made.statistics["train_step"]
