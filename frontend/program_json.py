@@ -1,26 +1,45 @@
 """A Program as JSON and back, so that an artifact can be evaluated without its source.
 
-{"entry_points": [{"graph": ..., "arguments": [[name, role, node, storage, derive, result], ...],
-                   "results": [[name, role, node], ...], "scalars": ..., "table": [node, ...],
+{"variables": {"name": names, "role": repeats, ..., "of": names},
+ "entry_points": [{"graph": ...,
+                   "arguments": {"name": names, "role": repeats, "node": progressions,
+                                 "storage": repeats, "derive": repeats, "result": progressions},
+                   "results": {"name": names, "role": repeats, "node": progressions},
+                   "scalars": ..., "table": progressions,
                    "program": [dtype, rows, table, results]}, ...],
- "variables": [...], "groups": [...], "formula": ..., "nan_tracing": ...}
+ "groups": [[hyperparameters, names of variables, function], ...],
+ "formula": ..., "nan_tracing": ...}
 
-Graphs are as in `serialize`, nodes are their ids, and records are lists of their fields in order.
+Graphs are as in `serialize` and nodes are their ids. Repeats, progressions and names are those of
+`columns`; the table of names is that of the variables, of which a slot's is made of its
+parameter's. No result is -1.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, cast
 
+from stepforge.frontend.columns import (
+    Budget,
+    names_to_data,
+    progressions,
+    read_names,
+    read_progressions,
+    read_repeats,
+    repeats,
+    table_of,
+)
 from stepforge.frontend.describe import unique
-from stepforge.frontend.dtypes import as_dtype
+from stepforge.frontend.dtypes import DType, as_dtype
 from stepforge.frontend.errors import FrontendError, SerializeError
 from stepforge.frontend.graph import Node
 from stepforge.frontend.initializers import Initializer
+from stepforge.frontend.json_values import string
 from stepforge.frontend.program import (
     Argument,
     EntryPoint,
@@ -36,10 +55,11 @@ from stepforge.frontend.variables import VariableSpec
 
 def program_to_json(program: Program, *, locations: bool = False) -> str:
     """Canonical text: equal programs give equal text, with locations left out as by default."""
+    names = [v.name for v in program.variables]
     data = {
-        "entry_points": [_entry_to_data(e, locations) for e in program.entry_points],
-        "variables": [_variable_to_data(v) for v in program.variables],
-        "groups": [_group_to_data(g) for g in program.groups],
+        "entry_points": [_entry_to_data(e, names, locations) for e in program.entry_points],
+        "variables": _variables_to_data(program.variables),
+        "groups": [_group_to_data(g, names) for g in program.groups],
         "formula": program.formula,
         "nan_tracing": program.nan_tracing,
     }
@@ -48,12 +68,15 @@ def program_to_json(program: Program, *, locations: bool = False) -> str:
 
 def program_from_json(text: str | bytes) -> Program:
     """The program of `program_to_json`. Raises SerializeError for any other text."""
+    budget = Budget()
     try:
         data = json.loads(text)
-        groups = tuple(_group_from_data(g) for g in data["groups"])
+        variables = _variables_from_data(data["variables"], budget)
+        names = [v.name for v in variables]
+        groups = tuple(_group_from_data(g, names, budget) for g in data["groups"])
         return Program(
-            entry_points=tuple(_entry_from_data(e) for e in data["entry_points"]),
-            variables=tuple(_variable_from_data(v) for v in data["variables"]),
+            entry_points=tuple(_entry_from_data(e, names, budget) for e in data["entry_points"]),
+            variables=variables,
             groups=groups,
             hyperparameters=unique(groups),
             formula=str(data["formula"]),
@@ -80,82 +103,155 @@ def _number(value: Any) -> Any:
     return float(value) if value in ("inf", "-inf", "nan") else value
 
 
-def _entry_to_data(entry: EntryPoint, locations: bool) -> dict[str, Any]:
-    program = entry.scalar_program
+def _entry_to_data(entry: EntryPoint, names: Sequence[str], locations: bool) -> dict[str, Any]:
+    program, table = entry.scalar_program, table_of(names)
+    arguments, results = entry.arguments, entry.results
     return {
-        "graph": graph_to_data(entry.graph, locations=locations),
-        "arguments": [
-            (x.name, x.role, x.node.id, x.storage, x.derive, x.result) for x in entry.arguments
-        ],
-        "results": [(x.name, x.role, x.node.id) for x in entry.results],
+        "graph": graph_to_data(entry.graph, names=names, locations=locations),
+        "arguments": {
+            "name": names_to_data([x.name for x in arguments], table),
+            "role": repeats(x.role for x in arguments),
+            "node": progressions([x.node.id for x in arguments]),
+            "storage": repeats(x.storage for x in arguments),
+            "derive": repeats(x.derive for x in arguments),
+            "result": progressions([-1 if x.result is None else x.result for x in arguments]),
+        },
+        "results": {
+            "name": names_to_data([x.name for x in results], table),
+            "role": repeats(x.role for x in results),
+            "node": progressions([x.node.id for x in results]),
+        },
         "scalars": entry.scalars,
-        "table": [node.id for node in entry.table],
+        "table": progressions([node.id for node in entry.table]),
         "program": (program.dtype, program.rows, program.table, program.results),
     }
 
 
-def _entry_from_data(data: Mapping[str, Any]) -> EntryPoint:
-    graph = graph_from_data(data["graph"])
+def _entry_from_data(data: Mapping[str, Any], names: Sequence[str], budget: Budget) -> EntryPoint:
+    graph = graph_from_data(data["graph"], names=names, budget=budget)
     nodes = graph.nodes
 
-    def node(index: Any) -> Node:
-        if isinstance(index, bool) or not isinstance(index, int) or index < 0:
-            raise SerializeError("a node is its id", got=repr(index))
-        return nodes[index]
+    def read_nodes(column: Any) -> list[Node]:
+        ids = read_progressions(column, budget)
+        if any(not 0 <= i < len(nodes) for i in ids):
+            raise SerializeError("a node is its id", expected=f"below {len(nodes)}", got=ids[:8])
+        return [nodes[i] for i in ids]
 
-    dtype, rows, table, results = data["program"]
+    def read_named(column: Any) -> list[str]:
+        return _all_named(read_names(column, names, budget))
+
+    given, results = data["arguments"], data["results"]
+    dtype, rows, table, values = data["program"]
     return EntryPoint(
         name=graph.name,
         graph=graph,
         arguments=tuple(
-            Argument(name, role, node(i), storage, derive, result)
-            for name, role, i, storage, derive, result in data["arguments"]
+            Argument(name, role, node, storage, derive, None if result < 0 else result)
+            for name, role, node, storage, derive, result in zip(
+                read_named(given["name"]),
+                _texts(given["role"], budget),
+                read_nodes(given["node"]),
+                _texts(given["storage"], budget),
+                _texts(given["derive"], budget),
+                read_progressions(given["result"], budget),
+                strict=True,
+            )
         ),
-        results=tuple(Result(name, role, node(i)) for name, role, i in data["results"]),
+        results=tuple(
+            Result(name, role, node)
+            for name, role, node in zip(
+                read_named(results["name"]),
+                _texts(results["role"], budget),
+                read_nodes(results["node"]),
+                strict=True,
+            )
+        ),
         scalars=data["scalars"],
         scalar_program=ScalarProgram(
             dtype=dtype,
             rows=tuple(tuple(_number(x) for x in row) for row in rows),
             table=tuple(table),
-            results=tuple((name, row) for name, row in results),
+            results=tuple((name, row) for name, row in values),
         ),
-        table=tuple(node(i) for i in data["table"]),
+        table=tuple(read_nodes(data["table"])),
     )
 
 
-def _variable_to_data(spec: VariableSpec) -> list[Any]:
-    first = spec.initializer
-    row = {field.name: getattr(spec, field.name) for field in fields(spec)}
-    row["dtype"] = spec.dtype.name
-    row["initializer"] = (first.kind, first.value, first.seed, first.arguments)
-    return list(row.values())
+def _texts(column: Any, budget: Budget) -> list[Any]:
+    return read_repeats(column, string, budget)
 
 
-def _variable_from_data(data: list[Any]) -> VariableSpec:
-    names = [field.name for field in fields(VariableSpec)]
-    row = dict(zip(names, data, strict=True))
-    kind, value, seed, arguments = row["initializer"]
-    row["initializer"] = Initializer(kind, _number(value), seed, tuple(arguments))
-    row["dtype"] = as_dtype(row["dtype"])
-    row["shape"] = tuple(row["shape"])
-    return VariableSpec(**row)
+def _all_named(names: Sequence[str | None]) -> list[str]:
+    found = [name for name in names if name is not None]
+    if len(found) != len(names):
+        raise SerializeError("each of these has a name", got="null")
+    return found
 
 
-def _group_to_data(group: Group) -> list[Any]:
+_BY_NAME = ("name", "of")
+"""Columns of variables that are names; all others are repeats."""
+
+
+def _variables_to_data(variables: Sequence[VariableSpec]) -> dict[str, Any]:
+    names, owners = [v.name for v in variables], [v.of for v in variables]
+    table = table_of(names)
+    others = [field.name for field in fields(VariableSpec) if field.name not in _BY_NAME]
+    return {
+        "name": names_to_data(names, table, owners, within=True),
+        "of": names_to_data(owners, table),
+        **{key: repeats(_field_to_data(getattr(v, key)) for v in variables) for key in others},
+    }
+
+
+def _field_to_data(value: Any) -> Any:
+    if isinstance(value, Initializer):
+        value = (value.kind, value.value, value.seed, value.arguments)
+    return _plain(value.name if isinstance(value, DType) else value)
+
+
+def _variables_from_data(data: Mapping[str, Any], budget: Budget) -> tuple[VariableSpec, ...]:
+    names = _all_named(read_names(data["name"], None, budget))
+    columns: dict[str, Sequence[Any]] = {
+        "name": names,
+        "of": read_names(data["of"], names, budget),
+    }
+    for field in fields(VariableSpec):
+        if field.name not in _BY_NAME:
+            read = partial(_field_from_data, field.name)
+            columns[field.name] = read_repeats(data[field.name], read, budget)
+    rows = zip(*columns.values(), strict=True)
+    return tuple(VariableSpec(**dict(zip(columns, row, strict=True))) for row in rows)
+
+
+def _field_from_data(key: str, value: Any) -> Any:
+    if key == "dtype":
+        return as_dtype(value)
+    if key == "shape":
+        return tuple(value)
+    if key == "initializer":
+        kind, number, seed, arguments = value
+        return Initializer(kind, _number(number), seed, tuple(arguments))
+    return value
+
+
+def _group_to_data(group: Group, names: Sequence[str]) -> list[Any]:
     settings = [
         (x.name, x.value, x.settable, x.variable, x.aliases, x.minimum, x.below)
         for x in group.hyperparameters
     ]
-    return [settings, group.variables, group.function]
+    members = group.variables
+    members = None if members is None else names_to_data(members, table_of(names))
+    return [settings, members, group.function]
 
 
-def _group_from_data(data: list[Any]) -> Group:
+def _group_from_data(data: list[Any], names: Sequence[str], budget: Budget) -> Group:
     settings, variables, function = data
+    members = None if variables is None else _all_named(read_names(variables, names, budget))
     return Group(
         hyperparameters=tuple(
             Hyperparameter(name, value, settable, variable, tuple(aliases), minimum, below)
             for name, value, settable, variable, aliases, minimum, below in settings
         ),
-        variables=None if variables is None else tuple(variables),
+        variables=None if members is None else tuple(members),
         function=function,
     )

@@ -72,6 +72,22 @@ def test_locations_are_left_out_unless_asked_for() -> None:
     assert "programs.py:" in program_to_json(before, locations=True)
 
 
+ARGUMENTS: list[tuple[str, Any]] = [
+    ("node", [[10**6, 0, 1]]),
+    ("node", [[-1, 0, 1]]),
+    ("node", [[0, 0, 10**12]]),
+    ("name", [["", "", 0, 0, 10**12]]),
+    ("name", [["x" * 2000, "", 0, 0, 1]]),
+    ("name", [["", "", 10**6, 0, 1]]),
+    ("name", [[None, 1]]),
+    ("role", [["parameter", 10**12]]),
+    ("role", [["parameter", 0]]),
+    ("result", [[0, 1]]),
+]
+"""Columns that stand for too much, or for what is not there."""
+RESULTS = ARGUMENTS[:-1]
+
+
 def damaged() -> list[str]:
     text = program_to_json(PROGRAMS["table"])
     whole = json.loads(text)
@@ -84,10 +100,13 @@ def damaged() -> list[str]:
     for key in entry:
         for wrong in (7, None, [7], {"a": 1}):
             texts.append(json.dumps({**whole, "entry_points": [{**entry, key: wrong}]}))
-    far = [["x", "parameter", 10**6, "device", "value", None]]
-    texts.append(json.dumps({**whole, "entry_points": [{**entry, "arguments": far}]}))
-    negative = [["x", "parameter", -1, "device", "value", None]]
-    texts.append(json.dumps({**whole, "entry_points": [{**entry, "arguments": negative}]}))
+    for key, columns in (("arguments", ARGUMENTS), ("results", RESULTS)):
+        for name, wrong in columns:
+            column = {**entry[key], name: wrong}
+            texts.append(json.dumps({**whole, "entry_points": [{**entry, key: column}]}))
+    for name in whole["variables"]:
+        for wrong in (7, [7], [[7, 10**12]], [[None, 10**12]], [["", "", 0, 0, 10**12]]):
+            texts.append(json.dumps({**whole, "variables": {**whole["variables"], name: wrong}}))
     return texts
 
 

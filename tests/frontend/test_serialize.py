@@ -26,9 +26,9 @@ def build() -> Graph:
 
 
 TEXT = (
-    '{"graphs":[{"name":"g","nodes":[["input",[],{"dtype":"float32","name":"x","shape":[2]}],'
-    '["constant",[],{"dtype":"float32","shape":[],"value":0.1}],'
-    '["broadcast",[1],{"axes":[],"shape":[2]}],["mul",[0,2],{}],["reduce_sum",[3],{"axes":[0]}]]}]'
+    '{"graphs":[{"blocks":[[1,[["input",[],{"dtype":"float32","name":"x","shape":[2]}],'
+    '["constant",[],{"dtype":"float32","shape":[],"value":0.1}],["broadcast",[-1],{"axes":[],'
+    '"shape":[2]}],["mul",[-3,-1],{}],["reduce_sum",[-1],{"axes":[0]}]]]],"name":"g"}]'
     ',"named":{"total":[0,4]}}'
 )
 
@@ -83,10 +83,19 @@ def test_integer_constants_are_exact(value: int) -> None:
 
 
 def node(*row: Any) -> Any:
-    return {"graphs": [{"name": "g", "nodes": [list(row)]}], "named": {}}
+    return block([1, [list(row)]])
+
+
+def block(*blocks: Any) -> Any:
+    return {"graphs": [{"name": "g", "blocks": list(blocks)}], "named": {}}
+
+
+def each(*entries: Any) -> Any:
+    return {"each": list(entries)}
 
 
 INPUT = {"dtype": "float32", "name": "x", "shape": [2]}
+ONE = {"dtype": "float32", "shape": [], "value": 1.0}
 
 WRONG: list[tuple[Any, str]] = [
     ([], "the document must have exactly its keys"),
@@ -115,6 +124,22 @@ WRONG: list[tuple[Any, str]] = [
     (node("constant", [], {"dtype": "int8", "shape": [], "value": {}}), "a number, or lists"),
     (node("constant", [], {"dtype": "int8", "shape": [2], "value": [1]}), "have the shape"),
     (node("iota", [], {"dtype": "int8", "shape": [2], "axis": 1}), "iota: the axis"),
+    (node("add", [-1, -1], {}), "operands are ids of earlier nodes"),
+    (node("add", [[0], 0], {}), r"an operand is an id, or \[id, stride\]"),
+    (block([1]), r"a block is \[count, nodes\]"),
+    (block([0, []]), r"a block is \[count, nodes\]"),
+    (block([10**12, [["constant", [], ONE]]]), "(?s)stands for too much.*4000000 values"),
+    (block([10**6, [["constant", [], {**ONE, "shape": [9], "value": [1] * 9}]]]), "too much"),
+    (block([2, [["input", [], INPUT]]]), "input names are unique"),
+    (block([2, [["input", [], INPUT | {"name": each("x")}]]]), "(?s)one for each turn.*got: 1"),
+    (block([2, [["input", [], INPUT | {"name": each([None, 2])}]]]), "one for each turn"),
+    (block([2, [["input", [], INPUT | {"name": each(["", "", 0, 1, 2])}]]]), "in the table"),
+    (block([2, [["input", [], INPUT | {"name": {"all": []}}]]]), "the attribute name must have"),
+    (block([2, [["input", [], INPUT | {"shape": each([[2], 1])}]]]), "one for each turn"),
+    (block([2, [["input", [], INPUT | {"shape": each([[2], 10**12])}]]]), "too much"),
+    (block([2, [["input", [], INPUT | {"shape": each([2, 2])}]]]), "expected: a list"),
+    (block([2, [["input", [], INPUT | {"dtype": each(["int8", 2])}]]]), "expected: a string"),
+    (block([1, [["constant", [], ONE]]], [2, [["neg", [[0, 9]], {}]]]), "ids of earlier nodes"),
 ]
 
 
@@ -147,7 +172,7 @@ JSON = st.recursive(
 @given(st.integers(0, 4), st.integers(0, 2), JSON)
 def test_any_value_in_any_place_is_read_or_refused(index: int, place: int, value: Any) -> None:
     data = json.loads(TEXT)
-    data["graphs"][0]["nodes"][index][place] = value
+    data["graphs"][0]["blocks"][0][1][index][place] = value
     try:
         from_json(json.dumps(data))
     except SerializeError:
@@ -158,7 +183,7 @@ def test_any_value_in_any_place_is_read_or_refused(index: int, place: int, value
 @given(st.sampled_from(["dtype", "shape", "value", "axes", "name"]), JSON)
 def test_any_attribute_is_read_or_refused(key: str, value: Any) -> None:
     data = json.loads(TEXT)
-    for row in data["graphs"][0]["nodes"]:
+    for row in data["graphs"][0]["blocks"][0][1]:
         if key in row[2]:
             row[2][key] = value
     try:
@@ -168,12 +193,53 @@ def test_any_attribute_is_read_or_refused(key: str, value: Any) -> None:
     assert to_json(graphs, named) == json.dumps(data, separators=(",", ":"), sort_keys=True)
 
 
+def many(count: int) -> Graph:
+    """Updates of variables of different shapes, which share a rate."""
+    graph = Graph("many")
+    pairs = [(graph.input(f"w{i}", "f32", (i, 3)), f"gradient:w{i}") for i in range(count)]
+    rate = graph.input("rate", "f32", ())
+    for w, name in pairs:
+        g = graph.input(name, "f32", w.shape)
+        ops.reduce_sum((w - g * rate) * -0.0 + w * 0.0, 1)
+    return graph
+
+
+def test_what_repeats_is_stored_once() -> None:
+    graph = many(50)
+    names = [f"w{i}" for i in range(50)]
+    data: Any = graph_to_data(graph, names=names)
+    assert max(count for count, _ in data["blocks"]) >= 48
+    assert sum(len(rows) for _, rows in data["blocks"]) < 60 < len(graph.nodes) / 10
+    copy = graph_from_data(json.loads(json.dumps(data)), names=names)
+    assert graph_to_data(copy, names=names) == data
+    for a, b in zip(graph.nodes, copy.nodes, strict=True):
+        assert (a.id, a.op, dict(a.attributes), a.type) == (b.id, b.op, dict(b.attributes), b.type)
+        assert [x.id for x in a.inputs] == [x.id for x in b.inputs]
+        assert str(a.attributes.get("value")) == str(b.attributes.get("value"))  # -0.0 is not 0.0
+    with pytest.raises(SerializeError, match="a name is made of one in the table"):
+        graph_from_data(data, names=names[:9])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["neg", "abs", "add"]), st.integers(0, 5))))
+def test_any_order_of_nodes_survives(steps: list[tuple[str, int]]) -> None:
+    graph = Graph("any")
+    graph.input("x", "f32", (2,))
+    for name, back in steps:
+        nodes = graph.nodes
+        operand, last = nodes[-1 - back % len(nodes)], nodes[-1]
+        _ = ops.add(operand, last) if name == "add" else getattr(ops, name)(operand)
+    copy = graph_from_data(json.loads(json.dumps(graph_to_data(graph))))
+    expected = [(x.op, [y.id for y in x.inputs]) for x in graph.nodes]
+    assert [(x.op, [y.id for y in x.inputs]) for x in copy.nodes] == expected
+
+
 def test_a_document_with_the_same_name_twice() -> None:
     graph = Graph()
     graph.input("x", "f32", (2,))
     data = graph_to_data(graph)
-    rows: Any = data["nodes"]
-    rows.append(rows[0])
+    blocks: Any = data["blocks"]
+    blocks.append(blocks[0])
     with pytest.raises(SerializeError, match="input names are unique"):
         graph_from_data(data)
 
