@@ -151,8 +151,8 @@ _ROWS = (
         name=PARAM_SLOT_DTYPE,
         kind="text",
         default="",
-        choices=("", "bfloat16"),
-        doc="What slots are stored in; empty is the dtype of the arithmetic.",
+        choices=("", "bfloat16", "int8"),
+        doc="What slots are stored in; empty is the dtype of the arithmetic; int8 is block-wise.",
     ),
     HyperparameterSpec(
         name=PARAM_STOCHASTIC_ROUNDING,

@@ -23,19 +23,25 @@ a given x and g repeat.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from stepforge.frontend import ops
+from stepforge.frontend.blocks import Range, block_length, decode, encode, unit
 from stepforge.frontend.context import Context
-from stepforge.frontend.dtypes import DType, as_dtype, bfloat16, float32, int32
-from stepforge.frontend.graph import Node
+from stepforge.frontend.dtypes import DType, as_dtype, bfloat16, float32, int8, int32
+from stepforge.frontend.errors import OptimizerError
+from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.hyperparameters import (
     PARAM_MASTER_WEIGHTS,
     PARAM_SLOT_DTYPE,
     PARAM_STOCHASTIC_ROUNDING,
     Plain,
 )
+from stepforge.frontend.ops import OPS
 from stepforge.frontend.resolve import parameter
+from stepforge.frontend.variables import Variable
 
 MASTER = "master"
 """The kind of the slot that holds a 16-bit parameter in the compute dtype."""
@@ -47,6 +53,7 @@ OFF: dict[str, Plain] = {
 }
 """The hyperparameters of this module, with the values that mean off."""
 
+_SINGLE = frozenset({"input", "constant", "broadcast"})
 _STEPS = 2**24  # whole float32 numbers, as which the host may have to pass the step
 _GOLDEN, _FIRST, _SECOND = 0x9E3779B1, 0x7FEB352D, 0x846CA68B
 
@@ -56,6 +63,8 @@ class LowPrecision:
     """What is stored of one variable, and how it is rounded."""
 
     slot_dtype: DType
+    shape: tuple[int, ...]
+    """In which the update is computed: the variable's, or with slots in blocks [k, B]."""
     stochastic: bool
     keeps_master: bool
     step: Node
@@ -63,17 +72,30 @@ class LowPrecision:
 
     @classmethod
     def of(
-        cls, here: Context, compute: DType, stored: DType, step: Node, gradient: Node
+        cls, here: Context, compute: DType, variable: Variable, step: Node, gradient: Node
     ) -> LowPrecision:
-        """As the Context around a variable says. stored: the variable's dtype."""
+        """As the Context around a variable says. gradient: of the variable's shape."""
         name, stochastic, master = (parameter(here, x, off).value for x, off in OFF.items())
-        return cls(
-            slot_dtype=as_dtype(str(name)) if name else compute,
-            stochastic=bool(stochastic),
-            keeps_master=bool(master) and stored.is_half,
-            step=step,
-            gradient=gradient,
+        dtype, shape, count = (
+            as_dtype(str(name or compute.name)),
+            variable.shape,
+            math.prod(variable.shape),
         )
+        if dtype == int8:
+            length = block_length(count) if compute == float32 else None
+            dtype, shape = (dtype, (count // length, length)) if length else (compute, shape)
+        return cls(
+            slot_dtype=dtype,
+            shape=shape,
+            stochastic=bool(stochastic),
+            keeps_master=bool(master) and variable.dtype.is_half,
+            step=step,
+            gradient=ops.reshape(gradient, shape),
+        )
+
+    @property
+    def in_blocks(self) -> bool:
+        return self.slot_dtype == int8
 
     def rounded(self, x: Node, dtype: DType) -> Node:
         """x as it is stored: to nearest, or up or down by chance where that is asked for."""
@@ -81,6 +103,58 @@ class LowPrecision:
             return ops.cast(x, dtype)
         x = ops.cast(x, float32)
         return ops.stochastic_round(x, rounding_bits(x, self.gradient, self.step))
+
+    def draw(self, x: Node) -> Node | None:
+        """Numbers in [0, 1) to round codes by, where chance is asked for."""
+        return unit(rounding_bits(x, self.gradient, self.step)) if self.stochastic else None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSlot:
+    """One slot of one variable, as it is kept between steps."""
+
+    variable: Variable
+    largest: Variable | None
+    """Of 8-bit codes: the largest magnitude of each block."""
+    range_: Range
+
+    def value(self, graph: Graph, dtype: DType) -> Node:
+        """Before the step, in the dtype of the arithmetic."""
+        node = self.variable.value_graph(graph)
+        if self.largest is None:
+            return ops.cast(node, dtype)
+        return decode(node, self.largest.value_graph(graph), self.range_)
+
+    def keep(self, new: Node, low: LowPrecision) -> None:
+        """Makes `new` the value after the step."""
+        if self.largest is None:
+            self.variable.set_value_graph(low.rounded(new, self.variable.dtype))
+            return
+        codes, largest = encode(new, self.range_, low.draw(new))
+        self.variable.set_value_graph(codes)
+        self.largest.set_value_graph(largest)
+
+
+def check_elementwise(results: Iterable[Node], given: Collection[Node], who: str) -> None:
+    """Raises OptimizerError for a rule that looks along an axis: blocks are other axes.
+
+    Single elements, and reductions of all elements, are the same in every shape.
+    """
+    waiting, seen = list(results), set(given)
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        of_all = node.op.startswith("reduce_") and not node.rank
+        if not (OPS[node.op].elementwise or of_all or node.op in _SINGLE):
+            raise OptimizerError(
+                f"{who} looks along axes, and its slots cannot be kept in 8 bits",
+                expected="ops of single elements, and reductions of all",
+                got=repr(node),
+                hint=f'leave {PARAM_SLOT_DTYPE}="int8" out',
+            )
+        waiting.extend(node.inputs)
 
 
 def rounding_bits(x: Node, gradient: Node, step: Node) -> Node:

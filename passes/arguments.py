@@ -15,6 +15,8 @@ RESULT: Final = "stepforge.result"
 """Index of the result that replaces the argument."""
 MEMBERS: Final = "stepforge.members"
 """Of an arena: the variables in it, and how they are aligned."""
+VIEW: Final = "stepforge.view"
+"""The type that the caller sees, where the function takes the same memory in another shape."""
 OUTPUT: Final = "iree.abi.output"
 """IREE's own: that result is written into the memory of the argument."""
 

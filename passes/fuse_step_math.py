@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stepforge.passes import bindings, clusters, rewriting, scalar_math, shared_scalars
+from stepforge.passes.arguments import ROLE
 from stepforge.passes.bindings import arith, func, ir
 from stepforge.passes.clusters import Cluster
 from stepforge.passes.errors import PassError, UnsupportedUpdateError
@@ -34,6 +35,7 @@ def fuse(function: func.FuncOp) -> None:
     rewriting.erase_dead(block)
     rewriting.sort_by_dependency(block)
     fence_gathers(block)
+    fence_slots(function)
 
 
 def fence_gathers(block: ir.Block) -> None:
@@ -52,6 +54,39 @@ def fence_gathers(block: ir.Block) -> None:
                 with ir.InsertionPoint.after(made_by), made_by.location:
                     fenced[picked] = rewriting.barrier(picked)
             inner.operands[0] = fenced[picked]
+
+
+def fence_slots(function: func.FuncOp) -> None:
+    """A barrier on what is made of a slot and then read for each element of a larger loop.
+
+    IREE would make it anew in each such loop, from the slot; and one of them may run after the slot
+    has its new value, which an update of another shape writes.
+    """
+    attributes = bindings.argument_attributes(function)
+    slots = [
+        argument
+        for argument, attrs in zip(function.arguments, attributes, strict=True)
+        if bindings.text(attrs.get(ROLE)) == "slot"
+    ]
+    for op in bindings.operations(bindings.body(function)) if slots else ():
+        if not rewriting.is_elementwise_generic(op) or len(op.results) != 1:
+            continue
+        made, inputs = op.results[0], rewriting.inputs(op)
+        if any(x in slots for x, _ in inputs) and all(
+            _is_smaller(made, r) for r in bindings.users(made)
+        ):
+            with ir.InsertionPoint.after(op), op.location:
+                fenced = rewriting.barrier(made)
+            made.replace_all_uses_except(fenced, fenced.owner.operation)
+
+
+def _is_smaller(value: ir.Value, reader: ir.Operation) -> bool:
+    """Whether a loop reads each element of a value several times."""
+    if not rewriting.is_elementwise_generic(reader):
+        return False
+    return all(
+        map_.n_dims > len(map_.results) for x, map_ in rewriting.inputs(reader) if x == value
+    )
 
 
 def _mark_moves(function: func.FuncOp) -> None:

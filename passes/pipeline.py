@@ -18,10 +18,12 @@ from stepforge.passes.pack_variables import PackVariables
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.split_reductions import SplitReductions
 from stepforge.passes.targets.target import Backend
+from stepforge.passes.view_arguments import ViewArguments
 from stepforge.passes.wrap_entry_points import WrapEntryPoints
 
 PIPELINE: tuple[Pass, ...] = (
     FoldHyperparameters(),
+    ViewArguments(),
     FuseStepMath(),
     PackVariables(),
     ExpandMath(),

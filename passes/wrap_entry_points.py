@@ -14,6 +14,7 @@ from stepforge.passes.arguments import ABI, OUTPUT, PREFIX
 from stepforge.passes.bindings import Attributes, func, hal, ir, util
 from stepforge.passes.errors import PassError
 from stepforge.passes.pass_base import Pass
+from stepforge.passes.view_arguments import outside, outside_results
 
 
 def wrap(function: func.FuncOp, abi: int | None) -> None:
@@ -50,7 +51,7 @@ def _fill(block: ir.Block, function: func.FuncOp, attributes: list[Attributes]) 
             hal.TensorImportOp(
                 type_,
                 argument,
-                type_,
+                outside(type_, attrs),
                 [],
                 consume=consume,
                 wait_fence=wait,
@@ -63,10 +64,11 @@ def _fill(block: ir.Block, function: func.FuncOp, attributes: list[Attributes]) 
         if index is not None:
             alias = hal.TensorAliasOp(results[index], [], argument, wait_fence=wait)
             results[index] = alias.result
-    util.ReturnOp(_exported(results, signal))
+    seen = outside_results([value.type for value in results], attributes)
+    util.ReturnOp(_exported(results, seen, signal))
 
 
-def _exported(results: list[ir.Value], signal: ir.Value) -> list[ir.Value]:
+def _exported(results: list[ir.Value], seen: list[ir.Type], signal: ir.Value) -> list[ir.Value]:
     """Results as the caller sees them; `signal` is signalled when all tensors are there."""
     tensors = [value for value in results if _is_tensor(value.type)]
     if not tensors:
@@ -80,7 +82,7 @@ def _exported(results: list[ir.Value], signal: ir.Value) -> list[ir.Value]:
         if not _is_tensor(value.type):
             exported.append(value)
             continue
-        export = hal.TensorExportOp(view, next(ready), value.type, [], name=f"result {index}")
+        export = hal.TensorExportOp(view, next(ready), seen[index], [], name=f"result {index}")
         exported.append(export.result)
     return exported
 
@@ -93,10 +95,12 @@ def _reflection(
     function: func.FuncOp, name: str, attributes: list[Attributes], abi: int | None
 ) -> ir.DictAttr:
     inputs = list[str]()
-    for index, (type_, attrs) in enumerate(zip(function.type.inputs, attributes, strict=True)):
+    seen = [outside(t, attrs) for t, attrs in zip(function.type.inputs, attributes, strict=True)]
+    results = outside_results(list(function.type.results), attributes)
+    for index, (type_, attrs) in enumerate(zip(seen, attributes, strict=True)):
         output = f" {{{OUTPUT} = {attrs[OUTPUT]}}}" if OUTPUT in attrs else ""
         inputs.append(f"%input{index}: {type_}{output}")
-    outputs = [f"%output{index}: {type_}" for index, type_ in enumerate(function.type.results)]
+    outputs = [f"%output{index}: {type_}" for index, type_ in enumerate(results)]
     declaration = f"async func @{name}({', '.join(inputs)}) -> ({', '.join(outputs)})"
     entries = {"iree.abi.declaration": declaration, "iree.abi.model": "coarse-fences"}
     if abi is not None:

@@ -27,7 +27,7 @@ from stepforge.frontend.settable import Scalar
 
 ADAM_DEFAULT_SCOPE = "AdamOptimizer"
 M = Slot("m", "1st_moment")
-V = Slot("v", "2nd_moment")
+V = Slot("v", "2nd_moment", "square")
 
 Betas: TypeAlias = "tuple[Float, Float] | None"
 

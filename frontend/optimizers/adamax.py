@@ -33,7 +33,7 @@ from stepforge.frontend.optimizers.values import Hyperparameters
 from stepforge.frontend.resolve import Setting
 
 # In paper notation u; its variables are named as the seed names them, like Adam's second moment.
-U = Slot("u", "2nd_moment")
+U = Slot("u", "2nd_moment", "magnitude")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, TypeAlias, cast
 from stepforge.frontend import ops
 from stepforge.frontend.all_gradients import prepare
 from stepforge.frontend.averages import EMA, moving_average
+from stepforge.frontend.blocks import Range
 from stepforge.frontend.clipping import clip_nans_in_updates, clip_step_by_value
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType, DTypeLike, as_dtype, float32
@@ -26,7 +27,13 @@ from stepforge.frontend.hyperparameters import (
 from stepforge.frontend.initializers import zeros
 from stepforge.frontend.keywords import check_keywords
 from stepforge.frontend.loss_scale import scale_loss
-from stepforge.frontend.low_precision import MASTER, LowPrecision, master_or
+from stepforge.frontend.low_precision import (
+    MASTER,
+    LowPrecision,
+    StoredSlot,
+    check_elementwise,
+    master_or,
+)
 from stepforge.frontend.optimizers.values import Hyperparameters, resolve_settings
 from stepforge.frontend.resolve import Setting, is_off, parameter, variable_of
 from stepforge.frontend.settable import Schedule, Settable
@@ -47,6 +54,9 @@ class Slot:
     """The rule's name for it, such as `m`."""
     kind: str
     """The end of its variables' names: `w` has `w_1st_moment`."""
+    range: Range = "signed"
+    """What numbers it holds, for storage in 8 bits: any, magnitudes (never below 0; a rule may
+    divide by them), or squares (a rule may divide by their root)."""
 
 
 class Optimizer(ABC):
@@ -228,30 +238,55 @@ class Optimizer(ABC):
                 variable_of(value, ctx, dtype)  # created in the order of the settings
         h = Hyperparameters(resolved, ctx, graph, dtype, step)
         old = variable.value_graph(graph)
-        low = LowPrecision.of(here, dtype, old.dtype, step, gradient)
-        kept = {s.key: self.slot_variable(ctx, variable, s, low.slot_dtype) for s in self.slots}
-        before = {key: ops.cast(slot.value_graph(graph), dtype) for key, slot in kept.items()}
+        low = LowPrecision.of(here, dtype, variable, step, gradient)
+        old = ops.reshape(old, low.shape)
+        kept = {slot.key: self._stored_slot(ctx, variable, slot, low) for slot in self.slots}
+        before = {key: slot.value(graph, dtype) for key, slot in kept.items()}
         master = None
         if low.keeps_master:
             master = self.slot_variable(ctx, variable, Slot(MASTER, MASTER), dtype)
-            old = master_or(old, master.value_graph(graph))
-        change, after = self.update(ops.cast(old, dtype), gradient, before, h)
+            old = master_or(old, ops.reshape(master.value_graph(graph), low.shape))
+        start = ops.cast(old, dtype)
+        change, after = self.update(start, low.gradient, before, h)
+        if low.in_blocks:
+            given = (start, low.gradient, *before.values())
+            check_elementwise((change, *after.values()), given, type(self).__name__)
         change = h.hold_back(clip_step_by_value(here, change))
         # Subtracted in the wider dtype, so that neither operand is rounded first.
         wide = dtype if dtype.itemsize >= old.dtype.itemsize else old.dtype
         new = low.rounded(ops.cast(old, wide) - ops.cast(change, wide), old.dtype)
         new = clip_nans_in_updates(here, old, new)
         if master is not None:
-            master.set_value_graph(new)
-        variable.set_value_graph(ops.cast(new, variable.dtype))
+            master.set_value_graph(ops.reshape(new, variable.shape))
+        variable.set_value_graph(ops.reshape(ops.cast(new, variable.dtype), variable.shape))
         for key, slot in kept.items():
-            slot.set_value_graph(low.rounded(after[key], slot.dtype))
+            slot.keep(after[key], low)
 
-    def slot_variable(self, ctx: Context, variable: Variable, slot: Slot, dtype: DType) -> Variable:
-        """`<scope>/<path of the variable>_<kind>`, created with zeros if it does not exist."""
+    def _stored_slot(
+        self, ctx: Context, variable: Variable, slot: Slot, low: LowPrecision
+    ) -> StoredSlot:
+        kept = self.slot_variable(ctx, variable, slot, low.slot_dtype, low.shape)
+        largest = None
+        if low.in_blocks:
+            kind = f"{slot.kind}_scale"
+            largest = self.slot_variable(ctx, variable, Slot(kind, kind), float32, low.shape[:1])
+        return StoredSlot(kept, largest, slot.range)
+
+    def slot_variable(
+        self,
+        ctx: Context,
+        variable: Variable,
+        slot: Slot,
+        dtype: DType,
+        shape: tuple[int, ...] | None = None,
+    ) -> Variable:
+        """`<scope>/<path of the variable>_<kind>`, created with zeros if it does not exist.
+
+        shape: the variable's by default.
+        """
         return ctx.variable(
             f"{self.scope}{variable.path}_{slot.kind}",
-            variable.shape,
+            variable.shape if shape is None else shape,
             dtype,
             initializer=zeros(),
             trainable=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from oracles.rounding import BF16, draws, stochastic
-from stepforge.frontend import evaluate, ops
-from stepforge.frontend.errors import DTypeError, ShapeError
+from stepforge.frontend import Hyperparameters, Node, Slots, evaluate, ops
+from stepforge.frontend.blocks import block_length
+from stepforge.frontend.errors import DTypeError, OptimizerError, ShapeError
 from stepforge.frontend.graph import Graph
 from stepforge.frontend.low_precision import rounding_bits
-from stepforge.frontend.optimizers import AdamW, StochasticGradientDescent
+from stepforge.frontend.optimizers import Adam, AdamW, StochasticGradientDescent
 from stepforge.frontend.reference import ReferenceStep
 from stepforge.frontend.trace import trace
 from support.programs import SHAPES, context, draw
@@ -184,3 +186,72 @@ def test_float64_follows_the_same_formula() -> None:
         found.append({name: reference.variables[f"/{name}"] for name in SHAPES})
     for name in SHAPES:
         np.testing.assert_array_equal(found[0][name], found[1][name])
+
+
+@pytest.mark.parametrize(
+    ("count", "length"),
+    [
+        (4_095, None),
+        (4_096, 256),
+        (16_640, 256),
+        (4_099, None),  # prime
+        (67 * 201, 201),
+        (320 * 97, 320),  # nearer than 194 in ratio, and than 160
+        (641 * 641, None),
+    ],
+)
+def test_the_length_of_blocks(count: int, length: int | None) -> None:
+    assert block_length(count) == length
+
+
+def test_eight_bits_are_two_variables() -> None:
+    program = trace(AdamW(), context({"slot_dtype": "int8"}, {"w": (64, 100), "b": (9,)}))
+    found = {s.name: (s.dtype.name, s.shape) for s in program.variables if s.role == "slot"}
+    scope = "/AdamOptimizer"
+    assert found == {
+        f"{scope}/w_1st_moment": ("int8", (25, 256)),
+        f"{scope}/w_1st_moment_scale": ("float32", (25,)),
+        f"{scope}/w_2nd_moment": ("int8", (25, 256)),
+        f"{scope}/w_2nd_moment_scale": ("float32", (25,)),
+        f"{scope}/b_1st_moment": ("float32", (9,)),
+        f"{scope}/b_2nd_moment": ("float32", (9,)),
+    }
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_no_update_explodes(drawn: bool) -> None:
+    """One element of 1 in a block of 1e-7: float32 takes steps of at most the rate, and so here."""
+    ctx = context({"slot_dtype": "int8", "stochastic_rounding": drawn}, {"w": (64, 64)})
+    rate = 1e-3
+    optimizer = AdamW(learning_rate=rate, weight_decay=0.0, epsilon=0.0)
+    reference = ReferenceStep(trace(optimizer, ctx))
+    reference.initialize({"w": np.zeros((64, 64), np.float32)})
+    rng = np.random.default_rng(3)
+    before = reference.variables["/w"]
+    for step in range(30):
+        g = 1e-7 * rng.standard_normal((64, 64)).astype(np.float32)
+        g[:, 0] = 1.0 if step < 3 else 0.0
+        reference.step({"w": g})
+        after = reference.variables["/w"]
+        # |m| / sqrt(v) of Adam is at most (1 - beta1) / sqrt(1 - beta2), without corrections 3.2;
+        # half a code of the first moment stands against the least code of the root of the second.
+        assert np.isfinite(after).all()
+        assert np.abs(after - before).max() <= 10.0 * rate
+        before = after
+
+
+def test_a_rule_that_looks_along_an_axis_is_refused() -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Normed(Adam):
+        """Rows of one length."""
+
+        def update(
+            self, parameter: Node, gradient: Node, slots: Slots, h: Hyperparameters
+        ) -> tuple[Node, Slots]:
+            rows = ops.reduce_sum(ops.square(gradient), 1)
+            norm = ops.sqrt(ops.broadcast_to(rows, gradient.shape, (0,)))
+            return Adam.update(self, parameter, gradient / norm, slots, h)
+
+    ctx = context({"slot_dtype": "int8"}, {"w": (64, 64)})
+    with pytest.raises(OptimizerError, match="Normed looks along axes"):
+        trace(Normed(), ctx)

@@ -26,11 +26,13 @@ from stepforge.passes.fuse_step_math import FuseStepMath
 from stepforge.passes.pack_variables import PackVariables
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.split_reductions import SplitReductions
+from stepforge.passes.view_arguments import ViewArguments
 from stepforge.passes.wrap_entry_points import WrapEntryPoints
 
 FOLDER = Path(__file__).parent.parent / "passes" / "cases"
 PASSES: tuple[type[Pass], ...] = (
     FoldHyperparameters,
+    ViewArguments,
     FuseStepMath,
     PackVariables,
     ExpandMath,
