@@ -138,12 +138,8 @@ def names_to_data(
         elif part is None or (within and part[2] >= start):
             found.append(name)
         else:
-            while end < len(names) and _alike(parts[end], part, start if within else len(table)):
-                end += 1
-            indices = [x[2] for x in parts[start:end] if x is not None]
-            length, stride = _progression(indices, 0)
-            end = start + length
-            found.append([part[0], part[1], part[2], stride, length])
+            end, stride = _alike(parts, start, start if within else len(table))
+            found.append([*part, stride, end - start])
         start = end
     return found
 
@@ -162,8 +158,19 @@ def _parts(name: str | None, owner: str | None, table: Mapping[str, int]) -> _Pa
     return name[:position], name[position + len(owner) :], index
 
 
-def _alike(parts: _Parts, first: tuple[str, str, int], below: int) -> bool:
-    return parts is not None and parts[:2] == first[:2] and parts[2] < below
+def _alike(parts: Sequence[_Parts], start: int, below: int) -> tuple[int, int]:
+    """Where the run of equal parts of names ends that begins at `start`, and its stride."""
+    first, last, stride = parts[start], parts[start], 0
+    end = start + 1
+    while end < len(parts):
+        part = parts[end]
+        if part is None or first is None or last is None or part[:2] != first[:2]:
+            break
+        step = part[2] - last[2]
+        if part[2] >= below or (end > start + 1 and step != stride):
+            break
+        last, stride, end = part, step, end + 1
+    return end, stride
 
 
 def read_names(data: Any, table: Sequence[str] | None, budget: Budget) -> list[str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, overload
@@ -87,9 +87,21 @@ class Context:
         view._of = variable.path
         return view
 
+    def sight(self, variable: Variable) -> Hashable:
+        """What decides which hyperparameters are found `around` a variable: those with equal ones
+        have equal hyperparameters, as long as nothing is set."""
+        scope, scopes = self.around(variable)._prefix, list[str]()
+        while scope:
+            if scope in self._store.params:
+                scopes.append(scope)
+            scope = scope.rpartition("/")[0]
+        rules = enumerate(self._store.rules)
+        return (*scopes, *(i for i, rule in rules if rule.matches(variable.path)))
+
     def _view(self, prefix: str, defaults: Mapping[str, Any]) -> Context:
-        view = Context()
+        view = Context.__new__(Context)  # without a store of its own
         view._store, view._prefix, view._defaults = self._store, prefix, defaults
+        view._of = ""
         return view
 
     def _path(self, name: str) -> str:

@@ -38,6 +38,19 @@ def resolved_values(optimizer: Optimizer, ctx: Context, variable: Variable) -> t
     return tuple(dict.fromkeys(found))
 
 
+def values_of_all(
+    optimizer: Optimizer, ctx: Context, variables: Sequence[Variable]
+) -> list[tuple[Resolved, ...]]:
+    """`resolved_values` of each variable; found once for those of which the Context sees the same,
+    so equal ones are mostly one object."""
+    found: dict[Hashable, tuple[Resolved, ...]] = {}
+    sights = [ctx.sight(variable) for variable in variables]
+    for sight, variable in zip(sights, variables, strict=True):
+        if sight not in found:
+            found[sight] = resolved_values(optimizer, ctx, variable)
+    return [found[sight] for sight in sights]
+
+
 def groups(
     function: str,
     optimizer: Optimizer,
@@ -50,8 +63,8 @@ def groups(
     Who set a baked value does not matter: what several rules or scopes set alike goes by all names.
     """
     members: dict[Hashable, dict[str, tuple[Resolved, ...]]] = {}
-    for variable in variables:
-        values = resolved_values(optimizer, ctx, variable)
+    all_values = values_of_all(optimizer, ctx, variables)
+    for variable, values in zip(variables, all_values, strict=True):
         members.setdefault(_same(values), {})[variable.path] = values
     seen = ctx.with_defaults(dict(optimizer.context_parameters))
     extra = _common(optimizer, seen, loss_dtype)

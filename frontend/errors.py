@@ -8,12 +8,16 @@ import os
 _PACKAGE = "stepforge.frontend"
 
 
+def is_of_package(module: str) -> bool:
+    """Whether a module of that name is one of this package's."""
+    return module.startswith(_PACKAGE) and (module == _PACKAGE or module[len(_PACKAGE)] == ".")
+
+
 def user_frame() -> tuple[str, int] | None:
     """File and line of the innermost frame outside this package, or None."""
     frame = inspect.currentframe()
     while frame is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module != _PACKAGE and not module.startswith(_PACKAGE + "."):
+        if not is_of_package(str(frame.f_globals.get("__name__", ""))):
             return frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
     return None

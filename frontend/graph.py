@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -117,6 +118,7 @@ class Graph:
         """The newest value of each variable while a graph is traced, by path."""
         self._nodes: list[Node] = []
         self._inputs: dict[str, Node] = {}
+        self._location: str | None = None
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -175,11 +177,41 @@ class Graph:
             inputs=tuple(inputs),
             attributes=MappingProxyType(dict(attributes)),
             type=op.infer([x.type for x in inputs], attributes),
-            location=user_location() if location is None else location,
+            location=self._here() if location is None else location,
         )
+        return self._append(node)
+
+    def add_copy(self, node: Node, inputs: Sequence[Node]) -> Node:
+        """Appends what another graph's node is, with operands of the same types in this one."""
+        if node.op == INPUT.name:
+            self._check_name(node.attributes["name"])
+        copy = Node(
+            graph=self,
+            id=len(self._nodes),
+            op=node.op,
+            inputs=tuple(inputs),
+            attributes=node.attributes,
+            type=node.type,
+            location=node.location,
+        )
+        return self._append(copy)
+
+    @contextmanager
+    def one_line(self) -> Generator[None]:
+        """Nodes that are added inside, all for one line of the user's, note it without a search."""
+        before, self._location = self._location, self._here()
+        try:
+            yield
+        finally:
+            self._location = before
+
+    def _here(self) -> str:
+        return user_location() if self._location is None else self._location
+
+    def _append(self, node: Node) -> Node:
         self._nodes.append(node)
-        if op is INPUT:
-            self._inputs[attributes["name"]] = node
+        if node.op == INPUT.name:
+            self._inputs[node.attributes["name"]] = node
         return node
 
     def _check_name(self, name: str) -> None:

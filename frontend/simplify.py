@@ -7,7 +7,6 @@ from typing import Any
 
 from stepforge.frontend.evaluate import reachable
 from stepforge.frontend.graph import Graph, Node
-from stepforge.frontend.ops import OPS
 
 
 def simplify(
@@ -30,7 +29,7 @@ def simplify(
             continue
         key = (node.op, tuple(x.id for x in operands), _key(node.attributes))
         if key not in found:
-            found[key] = graph.add(OPS[node.op], operands, node.attributes, location=node.location)
+            found[key] = graph.add_copy(node, operands)
         renamed[node] = found[key]
     return graph, renamed
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from stepforge.frontend.collect import GRADIENT, collect, variable_order
 from stepforge.frontend.context import Context
-from stepforge.frontend.describe import group_of, groups, resolved_values, unique
+from stepforge.frontend.describe import group_of, groups, unique, values_of_all
 from stepforge.frontend.dtypes import DTypeLike, float32
 from stepforge.frontend.entry_names import check_entry_names
 from stepforge.frontend.errors import OptimizerError
@@ -175,8 +175,8 @@ def _with_variables(
     optimizer: Optimizer, context: Context, variables: Sequence[Variable]
 ) -> list[Resolved]:
     """The settable and scheduled hyperparameters of all these variables."""
-    found = [x for v in variables for x in resolved_values(optimizer, context, v)]
-    return [x for x in dict.fromkeys(found) if x.has_variable]
+    found = dict.fromkeys(values_of_all(optimizer, context, variables))
+    return [x for x in dict.fromkeys(x for values in found for x in values) if x.has_variable]
 
 
 def _check_names(context: Context, optimizer: Optimizer, variables: Sequence[Variable]) -> None:

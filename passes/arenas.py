@@ -44,9 +44,14 @@ def offsets(sizes: Sequence[int], align: int) -> Iterator[int]:
         start += _rounded_up(size, align)
 
 
+def filled(sizes: Sequence[int], align: int) -> int:
+    """Elements up to where a further member would begin."""
+    return sum(_rounded_up(size, align) for size in sizes)
+
+
 def length(sizes: Sequence[int], align: int) -> int:
     """Elements of the whole arena, the gaps and the end included."""
-    total = sum(_rounded_up(size, align) for size in sizes)
+    total = filled(sizes, align)
     return _rounded_up(total, _TILE) if total > _TILED else total
 
 

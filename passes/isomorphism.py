@@ -128,8 +128,8 @@ def _body(op: ir.Operation) -> Hashable | None:
         if step.name in ("linalg.index", "tensor.extract"):
             return None
         operands = tuple(numbers.get(value, value) for value in step.operands)
-        attributes = tuple((name, str(step.attributes[name])) for name in step.attributes)
-        rows.append((step.name, operands, attributes, tuple(str(r.type) for r in step.results)))
+        attributes = tuple(bindings.attributes(step).items())
+        rows.append((step.name, operands, attributes, tuple(r.type for r in step.results)))
         for result in step.results:
             numbers[result] = ("result", len(numbers))
     return tuple(rows)

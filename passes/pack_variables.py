@@ -42,13 +42,14 @@ def _parts(updates: Sequence[Update], most_bytes: int) -> Iterator[list[Update]]
     """The updates in order, in lists that fit."""
     width = max(packing.width(column) for column in updates[0].columns)
     align = packing.alignment(updates[0])
-    part = list[Update]()
+    part, filled = list[Update](), 0
     for update in updates:
-        sizes = [other.size for other in (*part, update)]
-        if part and arenas.length(sizes, align) * width > most_bytes:
+        size = update.size
+        if part and arenas.length([filled, size], align) * width > most_bytes:
             yield part
-            part = []
+            part, filled = [], 0
         part.append(update)
+        filled = arenas.filled([filled, size], align)
     yield part
 
 

@@ -157,7 +157,7 @@ def compile_program(
     packed = _pack(program, pair.in_place)
     made = _artifact(program, target, pair.in_place, packed)
     try:
-        in_place, plain = load_module(packed), load_module(_pack(program, pair.plain))
+        in_place, plain = load_module(packed), load_module(_twin(program, pair.plain))
     except _NOT_HERE:
         _prove_elsewhere(made, text, how)
         return made
@@ -179,8 +179,17 @@ def _artifact(
 
 def _pack(program: Program, compiled: Compiled) -> runtime.Artifact:
     """Read back at once: what is returned is what a loader would accept."""
+    return _packed(program, compiled, program_to_json(program).encode())
+
+
+def _twin(program: Program, compiled: Compiled) -> runtime.Artifact:
+    """A build to compare with, which is not written: nothing reads its graph."""
+    return _packed(program, compiled, b"{}")
+
+
+def _packed(program: Program, compiled: Compiled, graph: bytes) -> runtime.Artifact:
     manifest = describe(program, compiled.info, compiled.arenas, compiled.statistics)
-    return read_artifact(pack_artifact(compiled.vmfb, manifest, program_to_json(program).encode()))
+    return read_artifact(pack_artifact(compiled.vmfb, manifest, graph))
 
 
 def _may_run_here(target: Target) -> bool:
@@ -194,7 +203,7 @@ def _prove_elsewhere(made: Artifact, text: str, how: Compiling) -> None:
     """No device of the target is here: the order of its commands, and the bits on this CPU."""
     check_order(made.statistics, made.manifest.functions)
     pair = _cpu_pair(text, how)
-    packed, twin = (_pack(made.program, x) for x in (pair.in_place, pair.plain))
+    packed, twin = (_twin(made.program, x) for x in (pair.in_place, pair.plain))
     check_in_place(packed.manifest, load_module(packed), load_module(twin))
 
 

@@ -90,6 +90,9 @@ def _check_number(value: Scalar, dtype: DType) -> None:
         raise DTypeError(f"the value does not fit {dtype.name}", expected=dtype.name, got=value)
 
 
+_FITS_ANY = 65504.0  # the largest float16, which every float dtype holds
+
+
 def _fits(value: Scalar, dtype: DType) -> bool:
     """Whether an integer is in range, and a finite float stays finite when it is rounded."""
     if dtype.kind == "bool":
@@ -101,7 +104,9 @@ def _fits(value: Scalar, dtype: DType) -> bool:
         exact = float(value)
     except OverflowError:
         return False
-    return not math.isfinite(exact) or _is_finite(convert(np.array(exact), dtype))
+    if abs(exact) <= _FITS_ANY or not math.isfinite(exact):
+        return True
+    return _is_finite(convert(np.array(exact), dtype))
 
 
 def _is_finite(scalar: Array) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, TypeAlias, cast
 
@@ -14,7 +15,7 @@ from stepforge.frontend.blocks import Range
 from stepforge.frontend.clipping import clip_nans_in_updates, clip_step_by_value
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType, DTypeLike, as_dtype, float32
-from stepforge.frontend.errors import OptimizerError
+from stepforge.frontend.errors import OptimizerError, is_of_package
 from stepforge.frontend.global_step import increment_counter_graph, increment_global_step_graph
 from stepforge.frontend.gradient import followed
 from stepforge.frontend.gradient import gradient as gradients_of
@@ -35,7 +36,7 @@ from stepforge.frontend.low_precision import (
     master_or,
 )
 from stepforge.frontend.optimizers.values import Hyperparameters, resolve_settings
-from stepforge.frontend.resolve import Setting, is_off, parameter, variable_of
+from stepforge.frontend.resolve import Resolved, Setting, is_off, parameter, variable_of
 from stepforge.frontend.settable import Schedule, Settable
 from stepforge.frontend.skipping import check_counter, keep_where_skipped
 from stepforge.frontend.variables import Variable
@@ -201,10 +202,17 @@ class Optimizer(ABC):
             step = count if self.counts_steps else step
         for x in (step, count):
             check_counter(ctx, x, skips=prepared.good is not None)
-        for (variable, _), gradient in zip(pairs, prepared.gradients, strict=True):
-            self._update_variable(ctx, variable, gradient, step, dtype)
-            if _averages(ctx, variable):
-                self._average(ctx, variable, count, dtype)
+        # The lines of someone else's rule are of interest, those of a rule of this package are not.
+        line = graph.one_line() if is_of_package(type(self).__module__) else nullcontext()
+        settings: dict[Hashable, Mapping[str, Resolved]] = {}
+        with line:
+            for (variable, _), gradient in zip(pairs, prepared.gradients, strict=True):
+                sight = ctx.sight(variable)
+                if sight not in settings:
+                    settings[sight] = resolve_settings(self, ctx, variable)
+                self._update_variable(ctx, variable, gradient, step, dtype, settings[sight])
+                if _averages(ctx, variable):
+                    self._average(ctx, variable, count, dtype)
         if prepared.good is not None:
             keep_where_skipped(ctx, graph, prepared.good, before)
 
@@ -229,10 +237,15 @@ class Optimizer(ABC):
         slot.set_value_graph(moving_average(ctx, setting, old, new, count))
 
     def _update_variable(
-        self, ctx: Context, variable: Variable, gradient: Node, step: Node, dtype: DType
+        self,
+        ctx: Context,
+        variable: Variable,
+        gradient: Node,
+        step: Node,
+        dtype: DType,
+        resolved: Mapping[str, Resolved],
     ) -> None:
         graph, here = gradient.graph, ctx.around(variable)
-        resolved = resolve_settings(self, ctx, variable)
         for value in resolved.values():
             if value.has_variable:
                 variable_of(value, ctx, dtype)  # created in the order of the settings
