@@ -105,4 +105,7 @@ def _turns(
 
 
 def _even(a: Sequence[int], b: Sequence[int], c: Sequence[int]) -> bool:
-    return all(y - x == z - y for x, y, z in zip(a, b, c, strict=True))
+    for x, y, z in zip(a, b, c, strict=True):  # a loop, since `all` takes twice the time
+        if y - x != z - y:
+            return False
+    return True

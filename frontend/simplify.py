@@ -36,4 +36,6 @@ def simplify(
 
 def _key(attributes: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """By text, since 0.0 == -0.0 and 1 == True would merge different constants."""
+    if not attributes:
+        return ()
     return tuple(sorted((key, repr(value)) for key, value in attributes.items()))

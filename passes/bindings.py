@@ -111,16 +111,16 @@ def is_unused(op: ir.Operation) -> bool:
 
 def shape(value: ir.Value) -> tuple[int, ...] | None:
     """The static shape of a tensor; None for a scalar or a tensor with a dynamic dimension."""
-    if not isinstance(value.type, ir.RankedTensorType):
+    type_ = value.type
+    if not isinstance(type_, ir.RankedTensorType) or not type_.has_static_shape:
         return None
-    if not value.type.has_static_shape:
-        return None
-    return tuple(value.type.shape)
+    return tuple(type_.shape)
 
 
 def element_type(value: ir.Value) -> ir.Type:
     """The type of one element; of a scalar its own type."""
-    return value.type.element_type if isinstance(value.type, ir.RankedTensorType) else value.type
+    type_ = value.type
+    return type_.element_type if isinstance(type_, ir.RankedTensorType) else type_
 
 
 def where(op: ir.Operation) -> str:

@@ -173,7 +173,7 @@ def _touch_arguments(function: func.FuncOp, touched: _Touched) -> None:
 def _joined(groups: Sequence[_Group]) -> list[_Group]:
     """Groups that touch one state become one; the others stay."""
     owner = dict[int, _Group]()  # bit -> the group that touches it
-    found = list[_Group]()
+    found = dict[int, _Group]()  # by identity, in order
     for group in groups:
         for bit in _bits(group.state):
             other = owner.get(bit)
@@ -184,11 +184,11 @@ def _joined(groups: Sequence[_Group]) -> list[_Group]:
                 other.state | group.state,
                 other.gradient | group.gradient,
             )
-            found = [g for g in found if g is not other]
+            found.pop(id(other), None)
             owner.update((bit, group) for bit in _bits(group.state))
         owner.update((bit, group) for bit in _bits(group.state))
-        found.append(group)
-    return found
+        found[id(group)] = group
+    return list(found.values())
 
 
 def _bits(mask: int) -> Iterator[int]:

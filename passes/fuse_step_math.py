@@ -108,8 +108,9 @@ def _emit(
     made: Mapping[ir.Value, ir.Value],
 ) -> ir.Operation:
     steps = _slice(cluster.roots)
-    values = [value for step in steps for value in _reads(step)]
-    leaves = list(dict.fromkeys(v for v in values if not clusters.is_inner(bindings.producer(v))))
+    reads = [_reads(step) for step in steps]
+    own = {step.results[0] for step in steps}
+    leaves = list(dict.fromkeys(v for values in reads for v in values if v not in own))
     on_device = [leaf for leaf in leaves if not rewriting.knows_on_host(leaf)]
     shape = list(cluster.roots[0].type.shape)
 
@@ -118,8 +119,8 @@ def _emit(
         for leaf in leaves:
             if leaf not in scalars:
                 scalars[leaf] = rewriting.host_scalar(leaf)
-        for step in steps:
-            operands = [scalars[value] for value in _reads(step)]
+        for step, values in zip(steps, reads, strict=True):
+            operands = [scalars[value] for value in values]
             same = clusters.is_scalar_broadcast(step) or clusters.is_move(step)
             result = operands[0] if same else scalar_math.emit(step, operands, on_host=False)
             scalars[step.results[0]] = result
@@ -143,18 +144,19 @@ def _slice(roots: Sequence[ir.Value]) -> list[ir.Operation]:
     The order is that of the expressions, not of the program, where a term that several clusters
     share stands before the first of them: equal updates become equal code, which IREE keeps once.
     """
-    waiting = [(root, False) for root in reversed(roots)]
+    # A value comes with its operation when its operands are done.
+    waiting: list[tuple[ir.Value, ir.Operation | None]] = [(root, None) for root in reversed(roots)]
     found = dict[ir.Value, ir.Operation]()
     while waiting:
-        value, has_operands = waiting.pop()
-        op = bindings.producer(value)
-        if op is None or value in found or not clusters.is_inner(op):
+        value, op = waiting.pop()
+        if op is not None:
+            found.setdefault(value, op)
             continue
-        if has_operands:
-            found[value] = op
+        op = None if value in found else bindings.producer(value)
+        if op is None or not clusters.is_inner(op):
             continue
-        waiting.append((value, True))
-        waiting.extend((operand, False) for operand in reversed(_reads(op)))
+        waiting.append((value, op))
+        waiting.extend((operand, None) for operand in reversed(_reads(op)))
     return list(found.values())
 
 

@@ -55,6 +55,7 @@ def _parts(updates: Sequence[Update], most_bytes: int) -> Iterator[list[Update]]
 
 def agreed(found: Mapping[str, Sequence[Group]], functions: Sequence[func.FuncOp]) -> set[ArenaKey]:
     """The arenas, by their keys, that every function that uses one of their members has too."""
+    keys = {name: [x for group in groups for x in group.keys] for name, groups in found.items()}
     claims = dict[Key, dict[str, ArenaKey | None]]()
     for function in functions:
         name = function.name.value
@@ -62,16 +63,18 @@ def agreed(found: Mapping[str, Sequence[Group]], functions: Sequence[func.FuncOp
             if NAME in attrs:
                 key = arenas.kind_of(attrs), str(bindings.text(attrs[NAME]))
                 claims.setdefault(key, {})[name] = None
-        for group in found[name]:
-            for arena in group.keys:
-                for member in arena[1]:
-                    claims[arena[0], member][name] = arena
+        for arena in keys[name]:
+            for member in arena[1]:
+                claims[arena[0], member][name] = arena
     return {
         arena
-        for groups in found.values()
-        for group in groups
-        for arena in group.keys
-        if all(set(claims[arena[0], member].values()) == {arena} for member in arena[1])
+        for claimed in keys.values()
+        for arena in claimed
+        if all(
+            other is arena or other == arena
+            for member in arena[1]
+            for other in claims[arena[0], member].values()
+        )
     }
 
 

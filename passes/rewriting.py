@@ -16,7 +16,8 @@ BARRIER = "iree_tensor_ext.compute_barrier.start"
 
 def is_math(op: ir.Operation) -> bool:
     """True for `arith` and `math`: an element of the result needs that element of the operands."""
-    if not op.name.startswith(("arith.", "math.")) or op.name == "arith.constant":
+    name = op.name
+    if not name.startswith(("arith.", "math.")) or name == "arith.constant":
         return False
     return len(op.results) == 1
 

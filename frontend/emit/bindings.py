@@ -59,6 +59,8 @@ class Builder:
     def __init__(self, block: Any) -> None:
         self._point = ir.InsertionPoint(block)
         self._location = ir.Location.current
+        self._line: str | None = None
+        self._types: dict[str, Any] = {}
 
     def op(
         self,
@@ -101,7 +103,8 @@ class Builder:
 
     def at(self, location: str) -> None:
         """What follows carries the location `file.py:12`."""
-        self._location = _location(location)
+        if location != self._line:
+            self._line, self._location = location, _location(location)
 
     def terminator(self, name: str, operands: Sequence[Value]) -> None:
         ir.Operation.create(name, operands=[x.handle for x in operands], ip=self._point)
@@ -114,9 +117,12 @@ class Builder:
         attributes: Attributes,
         has_body: bool,
     ) -> Value:
+        text = type_text(*result)
+        if text not in self._types:
+            self._types[text] = ir.Type.parse(text)
         operation = ir.Operation.create(
             name,
-            results=[ir.Type.parse(type_text(*result))],
+            results=[self._types[text]],
             operands=[x.handle for x in operands],
             attributes={k: ir.Attribute.parse(text) for k, text in attributes.items()},
             regions=int(has_body),

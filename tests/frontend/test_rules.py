@@ -21,7 +21,7 @@ from stepforge.frontend import (
     trace,
     train_program,
 )
-from stepforge.frontend.describe import resolved_values
+from stepforge.frontend.describe import resolved_values, values_of_all
 from stepforge.frontend.errors import OptimizerError
 from stepforge.frontend.optimizers import Optimizer
 from stepforge.frontend.program import Hyperparameter, Program
@@ -373,3 +373,15 @@ def test_a_failed_build_leaves_rules_as_they_were() -> None:
     with pytest.raises(OptimizerError, match="nothing to update"):
         freezes_and_fails()
     assert len(ctx.trainable_variables()) == len(NAMES)
+
+
+def test_equal_sights_mean_equal_hyperparameters() -> None:
+    ctx = Context()
+    variables = [ctx.variable(name, (2,)) for name in ("a/w", "a/b", "b/w", "b/c/w", "w")]
+    ctx.at("b").set_param("adam_epsilon", 1e-3)
+    ctx.at("elsewhere").set_param("adam_epsilon", 1e-2)
+    ctx.set_params_for("*b", {"adam_weight_decay": 0.0})
+    assert [ctx.sight(v) for v in variables] == [(), (0,), ("/b",), ("/b",), ()]
+    expected = [resolved_values(AdamW(), ctx, v) for v in variables]
+    assert values_of_all(AdamW(), ctx, variables) == expected
+    assert len(set(expected)) == 3
