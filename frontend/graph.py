@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -196,10 +196,13 @@ class Graph:
         )
         return self._append(copy)
 
-    @contextmanager
-    def one_line(self) -> Generator[None]:
+    def one_line(self) -> AbstractContextManager[None]:
         """Nodes that are added inside, all for one line of the user's, note it without a search."""
-        before, self._location = self._location, self._here()
+        return self._noting(self._here())
+
+    @contextmanager
+    def _noting(self, location: str) -> Generator[None]:
+        before, self._location = self._location, location
         try:
             yield
         finally:
