@@ -99,7 +99,7 @@ def _read(
             return None
     for state in states:
         numbers.setdefault(state, len(numbers))
-    body = _body(op)
+    body = body_signature(op)
     own = [columns[value] for value in numbers]
     if body is None or not all(_may_move(value, op, columns) for value in numbers):
         return None
@@ -118,7 +118,7 @@ def _may_move(value: ir.Value, op: ir.Operation, columns: Mapping[ir.Value, Colu
     return RESULT in column.attributes and all(user == op for user in bindings.users(value))
 
 
-def _body(op: ir.Operation) -> Hashable | None:
+def body_signature(op: ir.Operation) -> Hashable | None:
     """The body with its values numbered; values from outside are themselves. None: it asks where
     it is, which packing would change."""
     block = op.regions[0].blocks[0]

@@ -14,6 +14,7 @@ from stepforge.passes.errors import PassError
 from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
 from stepforge.passes.fuse_step_math import FuseStepMath
+from stepforge.passes.pack_sums import PackSums
 from stepforge.passes.pack_variables import PackVariables
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.split_reductions import SplitReductions
@@ -26,6 +27,7 @@ PIPELINE: tuple[Pass, ...] = (
     ViewArguments(),
     FuseStepMath(),
     PackVariables(),
+    PackSums(),
     ExpandMath(),
     SplitReductions(),
     AliasState(allow_copies=True),

@@ -23,6 +23,7 @@ from stepforge.passes.alias_state import AliasState
 from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
 from stepforge.passes.fuse_step_math import FuseStepMath
+from stepforge.passes.pack_sums import PackSums
 from stepforge.passes.pack_variables import PackVariables
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.split_reductions import SplitReductions
@@ -35,6 +36,7 @@ PASSES: tuple[type[Pass], ...] = (
     ViewArguments,
     FuseStepMath,
     PackVariables,
+    PackSums,
     ExpandMath,
     SplitReductions,
     AliasState,
