@@ -65,7 +65,9 @@ def compile_both(
     return Pair(in_place, plain)
 
 
-def stream_statistics(mlir_text: str, target: Target | str) -> Statistics:
+def stream_statistics(
+    mlir_text: str, target: Target | str, *, layout: Layout = "packed"
+) -> Statistics:
     """What one call of each function will cost on `target`, without generating its code.
 
     In place, and without the self-test that `compile_module` adds for GPUs; a hundred kernels are
@@ -74,7 +76,7 @@ def stream_statistics(mlir_text: str, target: Target | str) -> Statistics:
     known = parse_target(target) if isinstance(target, str) else target
     with open_session(known.flags) as session:
         module = bindings.parse(mlir_text, session.context)
-        run_pipeline(module, backend=known.backend)
+        run_pipeline(module, backend=known.backend, layout=layout)
         with Lowering(session, module, f"the module for target {known.name}") as lowering:
             lowering.advance("stream")
             return statistics.collect(module)

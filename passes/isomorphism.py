@@ -70,7 +70,8 @@ def find_updates(function: func.FuncOp) -> list[Update]:
         update = _read(op, columns, replaced, positions)
         if update is not None:
             found.append(update)
-    return found
+    # In the order of the arguments, which functions share; the loops of each have their own.
+    return sorted(found, key=lambda update: min(column.number for column in update.columns))
 
 
 def _read(
