@@ -119,6 +119,14 @@ def _may_move(value: ir.Value, op: ir.Operation, columns: Mapping[ir.Value, Colu
     return RESULT in column.attributes and all(user == op for user in bindings.users(value))
 
 
+_COMMUTATIVE = ("arith.addf", "arith.mulf", "arith.addi", "arith.muli")
+
+
+@dataclass(frozen=True, slots=True)
+class _Constant:
+    attributes: Hashable
+
+
 def body_signature(op: ir.Operation) -> Hashable | None:
     """The body with its values numbered; values from outside are themselves. None: it asks where
     it is, which packing would change."""
@@ -130,7 +138,12 @@ def body_signature(op: ir.Operation) -> Hashable | None:
             return None
         operands = tuple(numbers.get(value, value) for value in step.operands)
         attributes = tuple(bindings.attributes(step).items())
+        if step.name == "arith.constant":  # wherever it stands
+            numbers[step.results[0]] = _Constant(attributes)
+            continue
+        if step.name in _COMMUTATIVE:  # of which folding puts the constant last, at rank 0 alone
+            operands = tuple(sorted(operands, key=lambda operand: isinstance(operand, _Constant)))
         rows.append((step.name, operands, attributes, tuple(r.type for r in step.results)))
         for result in step.results:
-            numbers[result] = ("result", len(numbers))
+            numbers[result] = ("result", len(rows))
     return tuple(rows)

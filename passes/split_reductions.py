@@ -23,6 +23,7 @@ from stepforge.passes.targets.target import Backend
 MAX_TERMS = 16_384
 #: What a part sums up where there is a choice: measured best on CPU and lavapipe from 1,024 up.
 _USUAL = 2_048
+_RESHAPES = ("tensor.collapse_shape", "tensor.expand_shape")
 #: Shorter parts than this are slower than leaving a rest over.
 _SHORTEST = 64
 
@@ -69,6 +70,7 @@ def combine(work: Reduction) -> ir.Value:
     """Emit a reduction in as many levels as it needs."""
     if work.count <= MAX_TERMS:
         return _one_loop(work)
+    work = replace(work, inputs=tuple(_in_arena(operand) for operand in work.inputs))
     split = choose_split(work.count)
     init = work.init
     if split.rest:
@@ -77,6 +79,30 @@ def combine(work: Reduction) -> ir.Value:
     sizes = _with_axis(work, split.rows)
     identity = ir.AffineMap.get_identity(len(sizes))
     return combine(replace(work, sizes=sizes, inputs=((parts, identity),), term=list, init=init))
+
+
+def _in_arena(operand: Operand) -> Operand:
+    """Where an operand is a part of a longer tensor, that tensor, read from the part on: IREE copies
+    a part that is reshaped."""
+    value, map_ = operand
+    if value.type.rank != 1 or map_ != ir.AffineMap.get_identity(1):
+        return operand
+    made_by = bindings.producer(value)
+    while made_by is not None and made_by.name in _RESHAPES:
+        made_by = bindings.producer(made_by.operands[0])
+    if made_by is None or made_by.name != "tensor.extract_slice" or len(made_by.operands) != 1:
+        return operand
+    (start,) = ir.DenseI64ArrayAttr(made_by.attributes["static_offsets"])
+    (stride,) = ir.DenseI64ArrayAttr(made_by.attributes["static_strides"])
+    if stride != 1 or made_by.operands[0].type.rank != 1:
+        return operand
+    return made_by.operands[0], ir.AffineMap.get(1, 0, [ir.AffineExpr.get_dim(0) + start])
+
+
+def _is_whole(operand: Operand, work: Reduction) -> bool:
+    """Not a part of a longer tensor."""
+    value, map_ = operand
+    return reductions.is_constant(map_) or tuple(value.type.shape) == work.sizes
 
 
 def _with_axis(work: Reduction, *sizes: int) -> tuple[int, ...]:
@@ -92,7 +118,7 @@ def _parts(work: Reduction, split: Split) -> ir.Value:
     init = linalg.fill(start, outs=[empty])
     axis = work.axis
     inner = replace(work, sizes=sizes, axis=axis + 1, init=init)
-    if split.rest == 0:
+    if split.rest == 0 and all(_is_whole(operand, work) for operand in work.inputs):
         groups = [[d] if d < axis else [d + 1] for d in range(len(work.sizes))]
         groups[axis] = [axis, axis + 1]
         inputs = [_expand(operand, sizes, groups) for operand in work.inputs]
@@ -128,7 +154,8 @@ def _shifted(operand: Operand, inner: Reduction, position: ir.AffineExpr) -> Ope
     axis = inner.axis - (rank - old_rank)
     before = [ir.AffineExpr.get_dim(d) for d in range(axis)]
     behind = [ir.AffineExpr.get_dim(d + rank - old_rank) for d in range(axis + 1, old_rank)]
-    return value, ir.AffineMap.get(rank, 0, [*before, position, *behind])
+    places = ir.AffineMap.get(rank, 0, [*before, position, *behind])
+    return value, ir.AffineMap.get(rank, 0, [place.compose(places) for place in map_.results])
 
 
 def _sized(work: Reduction) -> Reduction:

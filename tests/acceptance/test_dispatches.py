@@ -136,7 +136,9 @@ def test_reductions_of_small_models(optimizer: str) -> None:
         step = found[name]
         each = sums(optimizer, name)
         added = sum(each * sum_dispatches(shape) for shape in SUMMED.values())
-        assert step.dispatches == len(SUMMED) + added, name
+        # What zeroes a gradient is a number of its own variable, so such updates stay apart, and
+        # with them those of the other entry points.
+        assert step.dispatches == (1 if optimizer == "sgd" else len(SUMMED)) + added, name
         assert (step.copies, step.fills, step.waits, step.late_reads) == (0, 0, 0, 0), name
 
 
