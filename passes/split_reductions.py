@@ -82,8 +82,8 @@ def combine(work: Reduction) -> ir.Value:
 
 
 def _in_arena(operand: Operand) -> Operand:
-    """Where an operand is a part of a longer tensor, that tensor, read from the part on: IREE copies
-    a part that is reshaped."""
+    """Where an operand is a part of a longer tensor, that tensor, read from the part on: IREE
+    copies a part that is reshaped."""
     value, map_ = operand
     if value.type.rank != 1 or map_ != ir.AffineMap.get_identity(1):
         return operand
