@@ -142,6 +142,13 @@ def argument_attributes(function: func.FuncOp) -> list[Attributes]:
     return [{a.name: a.attr for a in attrs} for attrs in function.arg_attrs]
 
 
+def argument_attribute(function: func.FuncOp, name: str) -> list[ir.Attribute | None]:
+    """One attribute of each argument, which takes a third of the time of all."""
+    if "arg_attrs" not in function.operation.attributes:
+        return [None for _ in function.arguments]
+    return [attrs[name] if name in attrs else None for attrs in function.arg_attrs]
+
+
 def set_argument_attributes(function: func.FuncOp, values: Sequence[Attributes]) -> None:
     context = function.context
     function.arg_attrs = ir.ArrayAttr.get(

@@ -13,7 +13,7 @@ need. An operation that two clusters need is computed in both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stepforge.passes import arguments, bindings, rewriting
@@ -121,14 +121,14 @@ def replaced(function: func.FuncOp) -> dict[int, ir.Value]:
     """Result index -> the tensor argument whose new value it is."""
     found = dict[int, ir.Value]()
     results = len(function.type.results)
-    attributes = bindings.argument_attributes(function)
-    for argument, attrs in zip(function.arguments, attributes, strict=True):
-        index = bindings.integer(attrs.get(RESULT))
+    indices = map(bindings.integer, bindings.argument_attribute(function, RESULT))
+    for number, (argument, index) in enumerate(zip(function.arguments, indices, strict=True)):
         if index is None or not isinstance(argument.type, ir.RankedTensorType):
             continue
         if index >= results:
+            label = arguments.label(bindings.argument_attributes(function)[number])
             raise PassError(
-                f"{arguments.label(attrs)} is replaced by result {index}, but "
+                f"{label} is replaced by result {index}, but "
                 f"@{function.name.value} has {results} results"
             )
         found[index] = argument
@@ -137,7 +137,8 @@ def replaced(function: func.FuncOp) -> dict[int, ir.Value]:
 
 def _touched(function: func.FuncOp) -> _Touched:
     touched = _Touched()
-    _touch_arguments(function, touched)
+    by_result = replaced(function)
+    _touch_arguments(function, by_result, touched)
     for op in bindings.operations(bindings.body(function)):
         state, gradient = 0, 0
         for operand in op.operands if is_inner(op) else ():
@@ -146,7 +147,6 @@ def _touched(function: func.FuncOp) -> _Touched:
                 gradient |= touched.gradient.get(operand, 0)
         for result in op.results:
             touched.state[result], touched.gradient[result] = state, gradient
-    by_result = replaced(function)
     for index, value in enumerate(bindings.return_of(function).operands):
         argument = by_result.get(index)
         if argument is not None and value.type == argument.type:
@@ -154,20 +154,23 @@ def _touched(function: func.FuncOp) -> _Touched:
     return touched
 
 
-def _touch_arguments(function: func.FuncOp, touched: _Touched) -> None:
-    attributes = bindings.argument_attributes(function)
+def _touch_arguments(
+    function: func.FuncOp, by_result: Mapping[int, ir.Value], touched: _Touched
+) -> None:
+    roles = list(map(bindings.text, bindings.argument_attribute(function, ROLE)))
+    names = list(map(bindings.text, bindings.argument_attribute(function, NAME)))
     returned = list(bindings.return_of(function).operands)
-    changed = {argument for i, argument in replaced(function).items() if returned[i] != argument}
+    changed = {argument for i, argument in by_result.items() if returned[i] != argument}
     parameters = dict[str | None, int]()
-    for bit, (argument, attrs) in enumerate(zip(function.arguments, attributes, strict=True)):
+    for bit, (argument, role, name) in enumerate(
+        zip(function.arguments, roles, names, strict=True)
+    ):
         touched.state[argument] = 1 << bit if argument in changed else 0
-        if bindings.text(attrs.get(ROLE)) == "parameter":
+        if role == "parameter":
             touched.parameters |= 1 << bit
-            parameters[bindings.text(attrs.get(NAME))] = 1 << bit
-    for argument, attrs in zip(function.arguments, attributes, strict=True):
-        is_gradient = bindings.text(attrs.get(ROLE)) == "gradient"
-        name = bindings.text(attrs.get(NAME))
-        touched.gradient[argument] = parameters.get(name, 0) if is_gradient else 0
+            parameters[name] = 1 << bit
+    for argument, role, name in zip(function.arguments, roles, names, strict=True):
+        touched.gradient[argument] = parameters.get(name, 0) if role == "gradient" else 0
 
 
 def _joined(groups: Sequence[_Group]) -> list[_Group]:
