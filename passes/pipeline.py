@@ -10,6 +10,7 @@ from stepforge.passes import arenas, bindings, pass_base
 from stepforge.passes.alias_state import AliasState
 from stepforge.passes.arenas import Arena, Layout
 from stepforge.passes.bindings import ir
+from stepforge.passes.choose_tiles import ChooseTiles
 from stepforge.passes.errors import PassError
 from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
@@ -31,6 +32,7 @@ PIPELINE: tuple[Pass, ...] = (
     ExpandMath(),
     SplitReductions(),
     AliasState(allow_copies=True),
+    ChooseTiles(),
     WrapEntryPoints(),
 )
 
@@ -77,7 +79,7 @@ def _with_options(step: Pass, in_place: bool, backend: Backend | None, layout: L
         return replace(step, in_place=in_place)
     if isinstance(step, PackVariables):
         return replace(step, backend=backend, separate=layout == "separate")
-    knows_backend = isinstance(step, (ExpandMath, SplitReductions))
+    knows_backend = isinstance(step, (ExpandMath, SplitReductions, ChooseTiles))
     return replace(step, backend=backend) if knows_backend else step
 
 

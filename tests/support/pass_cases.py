@@ -20,6 +20,7 @@ from filecheck.options import Options
 from filecheck.parser import Parser
 
 from stepforge.passes.alias_state import AliasState
+from stepforge.passes.choose_tiles import ChooseTiles
 from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
 from stepforge.passes.fuse_step_math import FuseStepMath
@@ -40,6 +41,7 @@ PASSES: tuple[type[Pass], ...] = (
     ExpandMath,
     SplitReductions,
     AliasState,
+    ChooseTiles,
     WrapEntryPoints,
 )
 
