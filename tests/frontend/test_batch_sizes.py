@@ -46,7 +46,8 @@ def types(program: Program, function: str) -> dict[str, tuple[int, ...]]:
 def test_the_largest_has_the_plain_names() -> None:
     program = traced(batch_sizes=(1, 32, 8), accumulate_steps=2)
     assert [entry.name for entry in program.entry_points] == [
-        f"{name}{suffix}" for suffix in ("", "_b8", "_b1") for name in NAMES
+        *(f"{name}{suffix}" for suffix in ("", "_b8", "_b1") for name in NAMES),
+        "initialize",
     ]
     assert types(program, "train_step") == {"x": (32, 4), "y": (32, 3)}
     assert types(program, "accumulate_b8") == {"x": (8, 4), "y": (8, 3)}
@@ -57,7 +58,8 @@ def test_variables_and_hyperparameters_are_those_of_one_size() -> None:
     several, one = traced(batch_sizes=(8, 2)), traced(batch_sizes=[8])
     assert several.variables == one.variables
     assert several.groups == one.groups
-    assert [entry.name for entry in one.entry_points] == ["train_step", "evaluate", "predict"]
+    names = [entry.name for entry in one.entry_points]
+    assert names == ["train_step", "evaluate", "predict", "initialize"]
     fixed = traced(inputs={"x": "8x4xf32", "y": "8x3xf32"})
     assert one.variables == fixed.variables
 
@@ -89,7 +91,8 @@ def test_inputs_without_rows_keep_their_shape_and_their_functions() -> None:
     inputs = {"x": "?x4xf32", "table": np.zeros((5, 4), np.float32)}
     program = traced(loss, inputs=inputs, batch_sizes=(8, 2))
     names = [entry.name for entry in program.entry_points]
-    assert names == ["train_step", "evaluate", "predict", "train_step_b2", "evaluate_b2"]
+    calls = ["train_step", "evaluate", "predict", "train_step_b2", "evaluate_b2"]
+    assert names == [*calls, "initialize"]
     assert types(program, "evaluate_b2") == {"x": (2, 4), "table": (5, 4)}
 
 

@@ -120,7 +120,7 @@ def test_a_table_holds_no_integers() -> None:
     entry = sgd()
     step = entry.arguments[-1].node
     entry = replace(entry, scalars="table", table=(step,))
-    with pytest.raises(emission.EmitError, match="holds floats and bools"):
+    with pytest.raises(emission.EmitError, match="holds floats, bools, and i32"):
         emission.emit(program(entry))
 
 
