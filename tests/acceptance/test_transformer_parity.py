@@ -90,7 +90,8 @@ def compare(made: Artifact, example: ModuleType, place: Place, steps: int) -> No
             assert abs(got["loss"] - expected) <= allowed, (number, got["loss"], expected)
             budget.update(reference, number)
         assert step.learning_rate == pytest.approx(reference.variables["/optimizers/learning_rate"])
-    assert losses[-1] < losses[0]  # or the steps would not have mattered
+    # Or the steps would not have mattered; during the warm-up, batches differ by more.
+    assert steps <= 4 or losses[-1] < losses[0]
     print(f"{place.target}: {worst:.2g} of {allowed:.2g}, loss {losses[0]:.4f} to {losses[-1]:.4f}")
 
 
