@@ -92,7 +92,7 @@ def test_steps_of_many_scalars(count: int, place: Place) -> None:
     assert entry.scalars == ("arguments" if count == 16 else "table")
     assert len(entry.table) == (0 if count == 16 else count)
     cost = made.statistics["step"]
-    assert (cost.dispatches, cost.push_words) == (2, 16 if count == 16 else 0)
+    assert (cost.dispatches, cost.push_words) == (1, 16 if count == 16 else 0)
 
     generator = np.random.default_rng(count)
     parameters = {n: generator.normal(size=s).astype(np.float32) for n, s in SHAPES.items()}
