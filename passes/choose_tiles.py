@@ -74,15 +74,17 @@ class ChooseTiles(Pass):
     backend: Backend | None = None
 
     def run(self, module: ir.Module) -> None:
-        rows = TILES.get(str(self.backend), ())
         for function in bindings.functions(module):
             for op in bindings.operations(bindings.body(function)):
-                for tiles in rows:
-                    if tiles.applies(op):
-                        op.attributes[COMPILATION_INFO] = _attribute(tiles, op)
+                for tiles in self._known(op):
+                    op.attributes[COMPILATION_INFO] = _attribute(tiles, op)
 
     def check(self, module: ir.Module) -> None:
         for function in bindings.functions(module):
             for op in bindings.operations(bindings.body(function)):
-                if COMPILATION_INFO in op.attributes and op.name != "linalg.generic":
-                    raise PassError(f"{op.name} at {bindings.where(op)} takes no tiles")
+                if COMPILATION_INFO in op.attributes and not self._known(op):
+                    raise PassError(f"no row of the table is for {op.name} at {bindings.where(op)}")
+
+    def _known(self, op: ir.Operation) -> list[Tiles]:
+        rows = TILES.get(str(self.backend), ())
+        return [tiles for tiles in rows if tiles.applies(op)]

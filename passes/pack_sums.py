@@ -77,13 +77,19 @@ def _combiner(total: ir.Operation) -> ir.Operation | None:
 
 def merge(function: func.FuncOp) -> None:
     """Merge what can be, arena by arena."""
+    for arena, count in _gradients(function):
+        # One at a time: a merge replaces the loop that reads the sums, and others may share it.
+        while mergeable := _mergeable(arena, count):
+            _merge(arena, mergeable[0])
+    rewriting.erase_dead(bindings.body(function))
+
+
+def _gradients(function: func.FuncOp) -> Iterator[tuple[ir.Value, int]]:
+    """The arenas of gradients, and how many parts each has."""
     attributes = bindings.argument_attributes(function)
     for argument, attrs in zip(function.arguments, attributes, strict=True):
         if MEMBERS in attrs and kind_of(attrs) == "gradient":
-            count = len(ir.ArrayAttr(ir.DictAttr(attrs[MEMBERS])["names"]))
-            for sums in _mergeable(argument, count):
-                _merge(argument, sums)
-    rewriting.erase_dead(bindings.body(function))
+            yield argument, len(ir.ArrayAttr(ir.DictAttr(attrs[MEMBERS])["names"]))
 
 
 def _mergeable(arena: ir.Value, count: int) -> list[list[Sum]]:
@@ -243,9 +249,5 @@ class PackSums(Pass):
 
     def check(self, module: ir.Module) -> None:
         for function in bindings.functions(module):
-            attributes = bindings.argument_attributes(function)
-            for argument, attrs in zip(function.arguments, attributes, strict=True):
-                if MEMBERS in attrs and kind_of(attrs) == "gradient":
-                    count = len(ir.ArrayAttr(ir.DictAttr(attrs[MEMBERS])["names"]))
-                    if _mergeable(argument, count):
-                        raise PassError("sums over the parts of an arena are still apart")
+            if any(_mergeable(arena, count) for arena, count in _gradients(function)):
+                raise PassError("sums over the parts of an arena are still apart")

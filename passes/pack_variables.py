@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from stepforge.passes import arenas, bindings, isomorphism, packing, rewriting
+from stepforge.passes import arenas, bindings, isomorphism, packing
 from stepforge.passes.arenas import Arena
 from stepforge.passes.arguments import MEMBERS, NAME
 from stepforge.passes.bindings import func, ir
@@ -114,13 +114,12 @@ class PackVariables(Pass):
                 packing.pack(function, found[function.name.value], names)
 
     def check(self, module: ir.Module) -> None:
+        packed = [x for a in arenas.of_module(module) if a.kind == "state" for x in a.members]
         for function in bindings.functions(module):
             members = dict[str, None]()
             for attrs in bindings.argument_attributes(function):
                 if MEMBERS not in attrs and NAME in attrs and arenas.kind_of(attrs) == "state":
                     members.setdefault(str(bindings.text(attrs[NAME])))
-            packed = [x for a in arenas.of_module(module) if a.kind == "state" for x in a.members]
             twice = [name for name in packed if name in members]
             if twice or len(packed) != len(dict.fromkeys(packed)):
                 raise PassError(f"{', '.join(twice) or 'a variable'} has two places")
-            rewriting.erase_dead(bindings.body(function))

@@ -156,18 +156,20 @@ def _places(
         made = arenas.attributes(arena, str(bindings.text(attrs[ROLE])))
         if RESULT in attrs:
             made[RESULT] = attrs[RESULT]
-        places.append(_Place(_type(group, c), made, None, g, c))
+        places.append(
+            _Place(
+                _arena_type(group, group.updates[0].columns[c].type.element_type), made, None, g, c
+            )
+        )
     return places
-
-
-def _type(group: Group, column: int) -> ir.Type:
-    element = group.updates[0].columns[column].type.element_type
-    return ir.RankedTensorType.get([group.size], element)
 
 
 def _result_type(groups: Sequence[Group], result: tuple[int, int]) -> ir.Type:
     group = groups[result[0]]
-    element = bindings.element_type(group.updates[0].loop.results[result[1]])
+    return _arena_type(group, bindings.element_type(group.updates[0].loop.results[result[1]]))
+
+
+def _arena_type(group: Group, element: ir.Type) -> ir.Type:
     return ir.RankedTensorType.get([group.size], element)
 
 
