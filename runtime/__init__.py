@@ -26,6 +26,7 @@ from stepforge.runtime.errors import (
     CheckpointWarning,
     CheckpointWriteError,
     ClosedError,
+    ConversionError,
     CpuMismatchError,
     DeviceError,
     DeviceMemoryError,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from stepforge.runtime.checkpoint import Snapshot
     from stepforge.runtime.checkpoints import Checkpoints, Restored
     from stepforge.runtime.container import Artifact, read_artifact
+    from stepforge.runtime.convert import Imported, export_state, import_state
     from stepforge.runtime.devices import Availability, probe, probe_all
     from stepforge.runtime.early_stop import EarlyStop
     from stepforge.runtime.events import EpochEnd, Event, Saved, StepEnd
@@ -75,6 +77,7 @@ __all__ = [
     "Checkpoints",
     "ClosedError",
     "CompiledStep",
+    "ConversionError",
     "CpuMismatchError",
     "DeviceError",
     "DeviceMemoryError",
@@ -89,6 +92,7 @@ __all__ = [
     "HistoryWriteError",
     "HostMemoryError",
     "HyperparameterError",
+    "Imported",
     "InputError",
     "Manifest",
     "MissingExtraError",
@@ -107,6 +111,8 @@ __all__ = [
     "UnknownHyperparameterError",
     "UnknownNameError",
     "VersionMismatchError",
+    "export_state",
+    "import_state",
     "load",
     "probe",
     "probe_all",
@@ -122,6 +128,7 @@ _LAZY = {
     "EpochEnd": "events",
     "Event": "events",
     "History": "history",
+    "Imported": "convert",
     "Manifest": "manifest",
     "NanLogger": "nan_logger",
     "NanReport": "nan_logger",
@@ -132,6 +139,8 @@ _LAZY = {
     "StepEnd": "events",
     "Tracer": "nan_logger",
     "Trainer": "trainer",
+    "export_state": "convert",
+    "import_state": "convert",
     "load": "loading",
     "probe": "devices",
     "probe_all": "devices",

@@ -58,6 +58,10 @@ class InputError(StepforgeRuntimeError, ValueError):
     """A value given by the caller has a wrong name, shape, dtype or type."""
 
 
+class ConversionError(InputError):
+    """A state of another library, or for one, would mean something else on the other side."""
+
+
 class GradientError(InputError):
     """A gradient has a wrong name, shape, dtype or type."""
 

@@ -13,6 +13,7 @@ VERBS = {
     "inspect": "Show what an artifact holds.",
     "verify": "Compare an artifact with the NumPy evaluator on each device.",
     "run": "Step an artifact from files.",
+    "convert": "Take optimizer state from torch, optax, Keras or GoMLX, or give it back.",
     "bench": "Measure the time of a step.",
     "targets": "List the targets, and what this machine can do with each.",
     "doctor": "Say what this machine can compile and run, and why not.",
