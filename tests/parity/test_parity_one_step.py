@@ -25,6 +25,7 @@ from .stepping import (
 
 pytestmark = pytest.mark.compiler
 
+MORE_SEEDS = (1, 2, 3, 4)
 STORM_STEPS = (2, 5, 100, 2**24)
 """Steps whose gradient has non-finite values, in the rows of clip_nan."""
 
@@ -58,6 +59,17 @@ def test_one_step_is_within_the_bars(row: Row, place: Place, artifacts: Artifact
             stormy = inputs.storm(drawn.gradient, t, values=values)
             drawn = State(state=drawn.state, gradient=stormy)
         assert not faults(stepper, drawn, t, place)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "place"), cells(lambda row: not row.is_half))
+def test_a_million_tuples_are_within_the_bars(row: Row, place: Place, artifacts: Artifacts) -> None:
+    stepper = artifacts.stepper(row, place)
+    assert len(MORE_SEEDS) * len(inputs.STEPS) * COUNT > 10**6
+    for seed in MORE_SEEDS:
+        for t in inputs.STEPS:
+            drawn = inputs.random_state(row.oracle, COUNT, seed=(seed << 32) + t)
+            assert not faults(stepper, drawn, t, place), seed
 
 
 @pytest.mark.parametrize(("row", "place"), cells(lambda row: row.setting.name == "default"))
