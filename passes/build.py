@@ -69,6 +69,7 @@ def build_all(
             module,
             in_place=in_place,
             backend=target.backend,
+            vector_bytes=target.vector_bytes,
             dump_ir=dump_ir,
             layout=layout,
             extra=extra,

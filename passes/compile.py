@@ -76,7 +76,7 @@ def stream_statistics(
     known = parse_target(target) if isinstance(target, str) else target
     with open_session(known.flags) as session:
         module = bindings.parse(mlir_text, session.context)
-        run_pipeline(module, backend=known.backend, layout=layout)
+        run_pipeline(module, backend=known.backend, vector_bytes=known.vector_bytes, layout=layout)
         with Lowering(session, module, f"the module for target {known.name}") as lowering:
             lowering.advance("stream")
             return statistics.collect(module)

@@ -42,6 +42,7 @@ def run_pipeline(
     *,
     in_place: bool = True,
     backend: Backend | None = None,
+    vector_bytes: int | None = None,
     dump_ir: Path | None = None,
     stop_after: str | None = None,
     layout: Layout = "packed",
@@ -51,12 +52,13 @@ def run_pipeline(
 
     `extra` passes run first, on the logical module. `in_place=False` makes the same module without
     aliasing state arguments. `backend` is what the module is for: without one no math is expanded
-    that is inexact there. `layout` "separate" keeps every variable a tensor of its own. `dump_ir`
-    names a folder that receives the module before the first and after each pass. `stop_after` ends
-    early, after the pass of that name. A state whose new value cannot be computed over the old one
-    is computed elsewhere and copied, which takes memory in every step. Raises `PassError`.
+    that is inexact there; `vector_bytes` is how wide its vectors are. `layout` "separate" keeps
+    every variable a tensor of its own. `dump_ir` names a folder that receives the module before the
+    first and after each pass. `stop_after` ends early, after the pass of that name. A state whose
+    new value cannot be computed over the old one is computed elsewhere and copied, which takes
+    memory in every step. Raises `PassError`.
     """
-    steps = [_with_options(step, in_place, backend, layout) for step in PIPELINE]
+    steps = [_with_options(step, in_place, backend, vector_bytes, layout) for step in PIPELINE]
     passes = (*extra, *steps)
     names = [step.name for step in passes]
     if stop_after is not None and stop_after not in names:
@@ -74,12 +76,16 @@ def run_pipeline(
     return packed
 
 
-def _with_options(step: Pass, in_place: bool, backend: Backend | None, layout: Layout) -> Pass:
+def _with_options(
+    step: Pass, in_place: bool, backend: Backend | None, vector_bytes: int | None, layout: Layout
+) -> Pass:
     if isinstance(step, AliasState):
         return replace(step, in_place=in_place)
     if isinstance(step, PackVariables):
         return replace(step, backend=backend, separate=layout == "separate")
-    knows_backend = isinstance(step, (ExpandMath, SplitReductions, ChooseTiles))
+    if isinstance(step, ChooseTiles):
+        return replace(step, backend=backend, vector_bytes=vector_bytes)
+    knows_backend = isinstance(step, (ExpandMath, SplitReductions))
     return replace(step, backend=backend) if knows_backend else step
 
 

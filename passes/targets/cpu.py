@@ -100,6 +100,17 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 _FEATURES = re.compile(r'cpu = "([^"]*)", cpu_features = "([^"]*)"')
+_VECTORS = re.compile(r"native_vector_size = (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """What LLVM takes a processor for."""
+
+    name: str
+    features: tuple[str, ...]
+    """All extensions that it then assumes."""
+    vector_bytes: int
 
 
 def cpu(text: str | None) -> Target:
@@ -137,10 +148,11 @@ def host() -> Target:
             f"cpu is this machine, an {machine}, which is none of {', '.join(ARCHITECTURES)}; "
             "name one of them (cpu:x86_64), or use vmvx, which runs anywhere"
         )
-    found, features = _resolved(arch, "host", ())
-    implied = {f.removeprefix("+") for f in _resolved(arch, found, ())[1]}
+    this = _resolved(arch, "host", ())
+    found = this.name
+    implied = {f.removeprefix("+") for f in _resolved(arch, found, ()).features}
     row = ARCHITECTURES[arch]
-    has = {f.removeprefix("+") for f in features if f.startswith("+")} - set(row.never)
+    has = {f.removeprefix("+") for f in this.features if f.startswith("+")} - set(row.never)
     # Only what decides the code: what the name implies and this machine lacks is switched off.
     spelled = [f"+{f}" for f in row.extensions if f in has]
     spelled += [f"-{f}" for f in (*row.extensions, *row.never) if f in implied - has]
@@ -177,7 +189,8 @@ def _check_processor(arch: str, processor: str) -> None:
 
 def _target(name: str, arch: str, processor: str, features: Sequence[str], *notes: str) -> Target:
     row = ARCHITECTURES[arch]
-    _, found = _resolved(arch, processor, tuple(features))
+    resolved = _resolved(arch, processor, tuple(features))
+    found = resolved.features
     off = {f.removeprefix("-") for f in found if f.startswith("-")}
     used = {f.removeprefix("+") for f in found if f.startswith("+")} - off - set(row.never)
     lacking = [f for f in row.needs if f not in used]
@@ -197,6 +210,7 @@ def _target(name: str, arch: str, processor: str, features: Sequence[str], *note
         arch=arch,
         cpu=processor,
         cpu_features=tuple(f"+{f}" for f in row.extensions if f in used),
+        vector_bytes=resolved.vector_bytes,
         push_words=PUSH_WORDS,
         notes=notes,
     )
@@ -216,18 +230,19 @@ def _flags(arch: str, processor: str, features: Sequence[str]) -> tuple[str, ...
 
 
 @functools.cache
-def _resolved(arch: str, processor: str, features: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """LLVM's name of a processor ("host" for this one), and all extensions it then assumes."""
+def _resolved(arch: str, processor: str, features: tuple[str, ...]) -> Processor:
+    """What LLVM takes a processor for; "host" is this one."""
     flags = _flags(arch, processor, features)
     what = f"for cpu:{arch}:{processor}"
     with open_session(flags) as session:
         module = bindings.parse("module {}", session.context)
         with Lowering(session, module, what) as lowering:
             lowering.advance("preprocessing")
-        match = _FEATURES.search(str(module))
-    if match is None:
+        text = str(module)
+    match, vectors = _FEATURES.search(text), _VECTORS.search(text)
+    if match is None or vectors is None:
         raise CompileError(f"IREE {what} did not say what it compiles for; report this")
-    return match[1], tuple(filter(None, match[2].split(",")))
+    return Processor(match[1], tuple(filter(None, match[2].split(","))), int(vectors[1]))
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -31,6 +31,8 @@ class Target:
     """LLVM's name of the processor."""
     cpu_features: tuple[str, ...] = ()
     """The instruction set extensions that the code may use, as LLVM spells them (+avx2)."""
+    vector_bytes: int | None = None
+    """How wide the vectors of the processor are, as LLVM uses them; None for other devices."""
     iree_target: str | None = None
     """The GPU family or architecture that IREE generates code for."""
     subgroup_size: int | None = None

@@ -46,6 +46,9 @@ PASSES: tuple[type[Pass], ...] = (
 )
 
 
+_WORDS = {"true": True, "false": False}
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     path: Path
@@ -89,7 +92,7 @@ def _parse_step(text: str) -> Pass:
     for option in options:
         key, _, value = option.partition("=")
         assert key in known, f"{name} has no option {key}"
-        values[key] = {"true": True, "false": False}.get(value, value)
+        values[key] = int(value) if value.isdigit() else _WORDS.get(value, value)
     return kind(**values)
 
 

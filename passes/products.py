@@ -1,0 +1,49 @@
+"""Products of two matrices, as `linalg.contract` spells them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stepforge.passes import bindings, rewriting
+from stepforge.passes.bindings import ir
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """`rows` x `columns` sums of so many terms."""
+
+    rows: int
+    columns: int
+    terms: int
+    left_transposed: bool
+    """The left operand is stored as terms x rows."""
+    right_transposed: bool
+    """The right operand is stored as columns x terms."""
+
+
+def read(op: ir.Operation) -> Product | None:
+    """A product of float32 matrices into a float32 matrix; None for anything else."""
+    if op.name != "linalg.contract":
+        return None
+    if any(str(bindings.element_type(value)) != "f32" for value in op.operands):
+        return None
+    maps = rewriting.indexing_maps(op)
+    if maps[0].n_dims != 3:
+        return None
+    row, column, term = (ir.AffineExpr.get_dim(d) for d in range(3))
+    left, right, result = ([*map_.results] for map_ in maps)
+    if result != [row, column] or left not in ([row, term], [term, row]):
+        return None
+    if right not in ([term, column], [column, term]):
+        return None
+    sizes, other = bindings.shape(op.results[0]), bindings.shape(op.operands[0])
+    if sizes is None or other is None:
+        return None
+    left_transposed = left == [term, row]
+    return Product(
+        rows=sizes[0],
+        columns=sizes[1],
+        terms=other[0 if left_transposed else 1],
+        left_transposed=left_transposed,
+        right_transposed=right == [column, term],
+    )
