@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stepforge.passes import bindings, rewriting
-from stepforge.passes.bindings import ir
+from stepforge.passes.bindings import ir, linalg
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +47,25 @@ def read(op: ir.Operation) -> Product | None:
         left_transposed=left_transposed,
         right_transposed=right == [column, term],
     )
+
+
+def transposed(value: ir.Value) -> ir.Value:
+    """A matrix stored the other way round, made before what reads it; at the insertion point."""
+    rows, columns = bindings.shape(value) or ()
+    made = linalg.transpose(
+        value,
+        outs=[rewriting.empty((columns, rows), bindings.element_type(value))],
+        permutation=[1, 0],
+    )
+    return rewriting.barrier(made.results[0])
+
+
+def with_right(op: ir.Operation, right: ir.Value) -> None:
+    """Replace a product whose right operand lies transposed by one of `right`, which does not."""
+    left, _, start = op.operands
+    first, _, result = op.attributes["indexing_maps"]
+    row_major = ir.AffineMap.get(3, 0, [ir.AffineExpr.get_dim(2), ir.AffineExpr.get_dim(1)])
+    maps = ir.ArrayAttr.get([first, ir.AffineMapAttr.get(row_major), result])
+    made = linalg.contract(left, right, outs=[start], indexing_maps=maps)
+    op.results[0].replace_all_uses_with(made)
+    op.erase()
