@@ -16,6 +16,7 @@ from stepforge.passes import bindings, products, rewriting
 from stepforge.passes.bindings import func, ir
 from stepforge.passes.errors import PassError
 from stepforge.passes.pass_base import Pass
+from stepforge.passes.split_reductions import LANES
 from stepforge.passes.targets.target import Backend
 
 COMPILATION_INFO = "compilation_info"
@@ -136,8 +137,23 @@ def gains_by_transposing(op: ir.Operation, vector_bytes: int | None) -> bool:
     return _register(found.columns, vector_bytes, right_transposed=False) is not None
 
 
+def long_reduction(op: ir.Operation, _: int | None) -> Tiles | None:
+    """The parts of a long reduction, in pieces (`split-reductions`, which says what was measured):
+    one pass of four parts at a time, all neighbours at once."""
+    if op.name != "linalg.generic" or len(op.results) != 1:
+        return None
+    kept, axes = bindings.shape(op.results[0]) or (), rewriting.iterators(op)
+    if not kept or axes != [*["parallel"] * len(kept), "reduction", "reduction"]:
+        return None
+    read = [bindings.shape(value) or () for value, _ in rewriting.inputs(op)]
+    if not any(len(shape) == len(axes) and shape[-1] == LANES for shape in read):
+        return None
+    one, parts = (1,) * (len(kept) - 1), min(4, kept[-1])
+    return Tiles((*one, parts, 0, 0), (*one, parts, 0, 0), (*(0 for _ in kept), 1, LANES))
+
+
 Row = Callable[[ir.Operation, int | None], Tiles | None]
-TILES: Mapping[str, tuple[Row, ...]] = {"cpu": (block_update, product)}
+TILES: Mapping[str, tuple[Row, ...]] = {"cpu": (block_update, product, long_reduction)}
 
 
 def _attribute(tiles: Tiles) -> ir.Attribute:

@@ -83,10 +83,9 @@ def _with_options(
         return replace(step, in_place=in_place)
     if isinstance(step, PackVariables):
         return replace(step, backend=backend, separate=layout == "separate")
-    if isinstance(step, ChooseTiles):
+    if isinstance(step, (SplitReductions, ChooseTiles)):
         return replace(step, backend=backend, vector_bytes=vector_bytes)
-    knows_backend = isinstance(step, (ExpandMath, SplitReductions))
-    return replace(step, backend=backend) if knows_backend else step
+    return replace(step, backend=backend) if isinstance(step, ExpandMath) else step
 
 
 def _dump(module: ir.Module, folder: Path | None, number: int, name: str) -> None:

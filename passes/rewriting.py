@@ -188,6 +188,17 @@ def expand(value: ir.Value, sizes: Sequence[int], groups: Sequence[Sequence[int]
     return tensor.ExpandShapeOp(type_, value, _reassociation(groups), [], list(sizes)).result
 
 
+def take(value: ir.Value, axis: int, index: int) -> ir.Value:
+    """The part of a tensor at one index of an axis, without that axis."""
+    shape = list(bindings.shape(value) or ())
+    type_ = ir.RankedTensorType.get(
+        [*shape[:axis], *shape[axis + 1 :]], bindings.element_type(value)
+    )
+    offsets = [index if d == axis else 0 for d in range(len(shape))]
+    sizes = [1 if d == axis else size for d, size in enumerate(shape)]
+    return tensor.ExtractSliceOp(type_, value, [], [], [], offsets, sizes, [1] * len(shape)).result
+
+
 def _reassociation(groups: Sequence[Sequence[int]]) -> ir.ArrayAttr:
     i64 = ir.IntegerType.get_signless(64)
     return ir.ArrayAttr.get(
