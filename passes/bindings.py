@@ -183,6 +183,25 @@ def scalar_operation(op: ir.Operation, operands: Sequence[ir.Value]) -> ir.Value
     return twin.results[0]
 
 
+def same_body(a: ir.Operation, b: ir.Operation) -> bool:
+    """Whether the only blocks of two operations compute the same, of the same values from outside.
+
+    MLIR compares whole operations, with their operands. So the blocks are, for as long as it
+    compares, those of two operations without any.
+    """
+    owners, blocks = [op.regions[0] for op in (a, b)], [op.regions[0].blocks[0] for op in (a, b)]
+    bare = [ir.Operation.create("linalg.generic", regions=1, ip=False) for _ in owners]
+    for block, op in zip(blocks, bare, strict=True):
+        block.append_to(op.regions[0])
+    same = bare[0].is_structurally_equivalent(bare[1], _BUT_FOR_LOCATIONS)
+    for block, owner in zip(blocks, owners, strict=True):
+        block.append_to(owner)
+    return same
+
+
+_BUT_FOR_LOCATIONS = ir.OperationEquivalenceFlags.IGNORE_LOCATIONS
+
+
 def splat(op: ir.Operation) -> ir.Attribute | None:
     """The one element that an `arith.constant` repeats; None for anything else."""
     if op.name != "arith.constant":

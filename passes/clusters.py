@@ -20,6 +20,7 @@ from stepforge.passes import arguments, bindings, rewriting
 from stepforge.passes.arguments import NAME, RESULT, ROLE
 from stepforge.passes.bindings import func, ir
 from stepforge.passes.errors import PassError
+from stepforge.passes.inner_steps import Steps, is_inner
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,30 +30,12 @@ class Cluster:
     """What reads the roots from this cluster."""
 
 
-def is_inner(op: ir.Operation | None) -> bool:
-    """Math on tensors, and the broadcast of one element, which costs nothing inside a loop."""
-    if op is None:
-        return False
-    return rewriting.is_tensor_math(op) or is_scalar_broadcast(op)
-
-
-def is_scalar_broadcast(op: ir.Operation) -> bool:
-    return op.name == "linalg.broadcast" and bindings.shape(op.operands[0]) == ()
-
-
-def is_move(op: ir.Operation) -> bool:
-    """The cast of a tensor to its own type, which stands for an argument that becomes a result."""
-    return op.name == "arith.bitcast" and op.operands[0].type == op.results[0].type
-
-
-def find_clusters(function: func.FuncOp) -> list[Cluster]:
+def find_clusters(function: func.FuncOp, steps: Steps) -> list[Cluster]:
     """The clusters of a function; together they need every element-wise operation that is used."""
-    clusters = list[Cluster]()
-    for op in bindings.operations(bindings.body(function)):
-        for result in op.results if is_inner(op) else ():
-            clusters.extend(_inside(result))
     end = bindings.return_of(function)
-    clusters.extend(Cluster(tuple(roots), (end,)) for roots in _returned(function))
+    read = {value for op in steps.outer if op != end for value in rewriting.read_by(op)}
+    clusters = [x for step in steps if step.result in read for x in _inside(step.result)]
+    clusters.extend(Cluster(tuple(roots), (end,)) for roots in _returned(function, steps))
     return clusters
 
 
@@ -86,14 +69,14 @@ class _Group:
     gradient: int
 
 
-def _returned(function: func.FuncOp) -> list[list[ir.Value]]:
+def _returned(function: func.FuncOp, steps: Steps) -> list[list[ir.Value]]:
     """The returned roots, in order, joined where they touch the same state.
 
     A state's roots have its shape: values of another shape do not touch it element by element.
     """
-    touched = _touched(function)
+    touched = _touched(function, steps)
     values = dict.fromkeys(bindings.return_of(function).operands)
-    returned = [value for value in values if is_inner(bindings.producer(value))]
+    returned = [value for value in values if steps.of(value) is not None]
     groups = [_Group([v], touched.state[v], touched.gradient[v]) for v in returned]
     _join_numbers(groups)
     groups = _joined(groups)
@@ -135,28 +118,31 @@ def replaced(function: func.FuncOp) -> dict[int, ir.Value]:
     return found
 
 
-def _touched(function: func.FuncOp) -> _Touched:
+def _touched(function: func.FuncOp, steps: Steps) -> _Touched:
     touched = _Touched()
     by_result = replaced(function)
-    _touch_arguments(function, by_result, touched)
-    for op in bindings.operations(bindings.body(function)):
+    shapes = _touch_arguments(function, by_result, touched)
+    for step in steps:
         state, gradient = 0, 0
-        for operand in op.operands if is_inner(op) else ():
-            if bindings.shape(operand) == bindings.shape(op.results[0]):
-                state |= touched.state.get(operand, 0)
-                gradient |= touched.gradient.get(operand, 0)
-        for result in op.results:
-            touched.state[result], touched.gradient[result] = state, gradient
+        for operand in step.reads:
+            # What no step makes, and no argument is, touches nothing.
+            if shapes.get(operand) == step.shape:
+                state |= touched.state[operand]
+                gradient |= touched.gradient[operand]
+        touched.state[step.result], touched.gradient[step.result] = state, gradient
+        shapes[step.result] = step.shape
     for index, value in enumerate(bindings.return_of(function).operands):
         argument = by_result.get(index)
-        if argument is not None and value.type == argument.type:
+        if argument is not None and value in touched.state and value.type == argument.type:
             touched.state[value] |= touched.state[argument]
     return touched
 
 
 def _touch_arguments(
     function: func.FuncOp, by_result: Mapping[int, ir.Value], touched: _Touched
-) -> None:
+) -> dict[ir.Value, tuple[int, ...] | None]:
+    """Notes what the arguments are, and returns their shapes."""
+    shapes = dict[ir.Value, tuple[int, ...] | None]()
     roles = list(map(bindings.text, bindings.argument_attribute(function, ROLE)))
     names = list(map(bindings.text, bindings.argument_attribute(function, NAME)))
     returned = list(bindings.return_of(function).operands)
@@ -166,11 +152,13 @@ def _touch_arguments(
         zip(function.arguments, roles, names, strict=True)
     ):
         touched.state[argument] = 1 << bit if argument in changed else 0
+        shapes[argument] = bindings.shape(argument)
         if role == "parameter":
             touched.parameters |= 1 << bit
             parameters[name] = 1 << bit
     for argument, role, name in zip(function.arguments, roles, names, strict=True):
         touched.gradient[argument] = parameters.get(name, 0) if role == "gradient" else 0
+    return shapes
 
 
 def _joined(groups: Sequence[_Group]) -> list[_Group]:

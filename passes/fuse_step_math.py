@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings, clusters, rewriting, scalar_math, shared_scalars
+from stepforge.passes import bindings, clusters, inner_steps, rewriting, shared_scalars
 from stepforge.passes.arguments import ROLE
 from stepforge.passes.bindings import arith, func, ir
-from stepforge.passes.clusters import Cluster
 from stepforge.passes.errors import PassError, UnsupportedUpdateError
+from stepforge.passes.fused_loops import FusedLoops
+from stepforge.passes.inner_steps import Steps
 from stepforge.passes.pass_base import Pass
-from stepforge.passes.rewriting import Operand
 
 #: Host scalars reach a dispatch as 32-bit push constants. Devices promise 32 words, of which IREE
 #: takes some for itself; more compile, and fail when the artifact is loaded.
@@ -24,12 +23,18 @@ def fuse(function: func.FuncOp) -> None:
     _mark_moves(function)
     block = bindings.body(function)
     end = bindings.return_of(function)
-    shared_scalars.share(function, lambda cluster: list(_emit(cluster, end, {}).results))
-    made = dict[ir.Value, ir.Value]()  # root -> what a broadcast of it finds
-    for cluster in clusters.find_clusters(function):
-        generic = _emit(cluster, end, made)
-        for root, result in zip(cluster.roots, generic.results, strict=True):
-            made.setdefault(root, result)
+    steps = Steps(block)
+    _refuse_dynamic(steps)
+    if any(step.shape == () for step in steps):
+        shared_scalars.share(
+            block, lambda cluster: list(FusedLoops(end, Steps(block)).build(cluster).results)
+        )
+        steps = Steps(block)
+    loops = FusedLoops(end, steps)
+    for cluster in clusters.find_clusters(function, steps):
+        loop = loops.build(cluster)
+        for root, result in zip(cluster.roots, loop.results, strict=True):
+            loops.made.setdefault(root, result)
             for reader in cluster.readers:
                 reader.replace_uses_of_with(root, result)
     rewriting.erase_dead(block)
@@ -62,14 +67,11 @@ def fence_slots(function: func.FuncOp) -> None:
     IREE would make it anew in each such loop, from the slot; and one of them may run after the slot
     has its new value, which an update of another shape writes.
     """
-    attributes = bindings.argument_attributes(function)
-    slots = [
-        argument
-        for argument, attrs in zip(function.arguments, attributes, strict=True)
-        if bindings.text(attrs.get(ROLE)) == "slot"
-    ]
+    roles = map(bindings.text, bindings.argument_attribute(function, ROLE))
+    pairs = zip(function.arguments, roles, strict=True)
+    slots = {argument for argument, role in pairs if role == "slot"}
     for op in bindings.operations(bindings.body(function)) if slots else ():
-        if not rewriting.is_elementwise_generic(op) or len(op.results) != 1:
+        if len(op.results) != 1 or not rewriting.is_elementwise_generic(op):
             continue
         made, inputs = op.results[0], rewriting.inputs(op)
         if any(x in slots for x, _ in inputs) and all(
@@ -102,97 +104,6 @@ def _mark_moves(function: func.FuncOp) -> None:
                 end.operands[index] = arith.BitcastOp(value.type, value).result
 
 
-def _emit(
-    cluster: Cluster,
-    end: ir.Operation,
-    made: Mapping[ir.Value, ir.Value],
-) -> ir.Operation:
-    steps = _slice(cluster.roots)
-    reads = [_reads(step) for step in steps]
-    own = {step.results[0] for step in steps}
-    leaves = list(dict.fromkeys(v for values in reads for v in values if v not in own))
-    on_device = [leaf for leaf in leaves if not rewriting.knows_on_host(leaf)]
-    shape = list(cluster.roots[0].type.shape)
-
-    def fill(arguments: Sequence[ir.Value]) -> list[ir.Value]:
-        scalars = dict(zip(on_device, arguments[: len(on_device)], strict=True))
-        for leaf in leaves:
-            if leaf not in scalars:
-                scalars[leaf] = rewriting.host_scalar(leaf)
-        for step, values in zip(steps, reads, strict=True):
-            operands = [scalars[value] for value in values]
-            same = clusters.is_scalar_broadcast(step) or clusters.is_move(step)
-            result = operands[0] if same else scalar_math.emit(step, operands, on_host=False)
-            scalars[step.results[0]] = result
-        return [scalars[root] for root in cluster.roots]
-
-    with ir.InsertionPoint(end), steps[-1].location:
-        identity = ir.AffineMap.get_identity(len(shape))
-        types = [root.type.element_type for root in cluster.roots]
-        empty = {type_: rewriting.empty(shape, type_) for type_ in dict.fromkeys(types)}
-        return rewriting.build_generic(
-            inputs=[_operand(leaf, len(shape), made) for leaf in on_device],
-            outputs=[(empty[type_], identity) for type_ in types],
-            iterator_types=["parallel"] * len(shape),
-            fill=fill,
-        )
-
-
-def _slice(roots: Sequence[ir.Value]) -> list[ir.Operation]:
-    """The element-wise operations that the roots need, operands first.
-
-    The order is that of the expressions, not of the program, where a term that several clusters
-    share stands before the first of them: equal updates become equal code, which IREE keeps once.
-    """
-    # A value comes with its operation when its operands are done.
-    waiting: list[tuple[ir.Value, ir.Operation | None]] = [(root, None) for root in reversed(roots)]
-    found = dict[ir.Value, ir.Operation]()
-    while waiting:
-        value, op = waiting.pop()
-        if op is not None:
-            found.setdefault(value, op)
-            continue
-        op = None if value in found else bindings.producer(value)
-        if op is None or not clusters.is_inner(op):
-            continue
-        waiting.append((value, op))
-        waiting.extend((operand, None) for operand in reversed(_reads(op)))
-    return list(found.values())
-
-
-def _reads(step: ir.Operation) -> list[ir.Value]:
-    operands = list(step.operands)
-    return operands[:1] if clusters.is_scalar_broadcast(step) else operands
-
-
-def _operand(leaf: ir.Value, rank: int, made: Mapping[ir.Value, ir.Value]) -> Operand:
-    """The tensor that a loop of `rank` dimensions reads for a leaf, and where it reads it."""
-    op = bindings.producer(leaf)
-    if op is not None and op.name == "linalg.broadcast":
-        added = list(op.attributes["dimensions"])
-        kept = [ir.AffineDimExpr.get(d) for d in range(rank) if d not in added]
-        source = op.operands[0]
-        return made.get(source, source), ir.AffineMap.get(rank, 0, kept)
-    if bindings.shape(leaf) != ():
-        return leaf, ir.AffineMap.get_identity(rank)
-    entry = _table_entry(op)
-    if entry is None:
-        return leaf, ir.AffineMap.get(rank, 0, [])
-    table, index = entry
-    return table, ir.AffineMap.get(rank, 0, [ir.AffineConstantExpr.get(index)])
-
-
-def _table_entry(op: ir.Operation | None) -> tuple[ir.Value, int] | None:
-    """`%table` and `k` where an operation is `extract_slice %table[k] [1] [1]` of a one-dimensional
-    tensor, or that slice's one element."""
-    if op is not None and op.name == "tensor.collapse_shape":
-        op = bindings.producer(op.operands[0])
-    if op is None or op.name != "tensor.extract_slice" or len(op.operands) != 1:
-        return None
-    offsets = list(op.attributes["static_offsets"])
-    return (op.operands[0], offsets[0]) if len(offsets) == 1 else None
-
-
 @dataclass(frozen=True, slots=True)
 class FuseStepMath(Pass):
     """Each variable's update becomes one `linalg.generic` that yields all its new values.
@@ -205,29 +116,32 @@ class FuseStepMath(Pass):
 
     def run(self, module: ir.Module) -> None:
         for function in bindings.functions(module):
-            _refuse_dynamic(function)
             fuse(function)
 
     def check(self, module: ir.Module) -> None:
         for function in bindings.functions(module):
+            checked: ir.Operation | None = None
             for op in bindings.operations(bindings.body(function)):
-                if clusters.is_inner(op):
+                if inner_steps.is_inner(op):
                     raise PassError(f"{op.name} at {bindings.where(op)} is outside of every loop")
-                _check_scalars(op)
+                if op.name != "linalg.generic":
+                    continue
+                # Most loops are copies of the one before.
+                if checked is None or not bindings.same_body(op, checked):
+                    _check_scalars(op)
+                checked = op
 
 
-def _refuse_dynamic(function: func.FuncOp) -> None:
-    for op in bindings.operations(bindings.body(function)):
-        if clusters.is_inner(op) and bindings.shape(op.results[0]) is None:
+def _refuse_dynamic(steps: Steps) -> None:
+    for step in steps:
+        if step.shape is None:
             raise UnsupportedUpdateError(
-                f"{op.name} at {bindings.where(op)} has the shape {op.results[0].type}: every "
-                "dimension must be known when the step is compiled"
+                f"{step.op.name} at {bindings.where(step.op)} has the shape {step.result.type}: "
+                "every dimension must be known when the step is compiled"
             )
 
 
 def _check_scalars(op: ir.Operation) -> None:
-    if op.name != "linalg.generic":
-        return
     captured = dict.fromkeys(
         value
         for inner in bindings.operations(op.regions[0].blocks[0])

@@ -14,7 +14,7 @@ from typing import ClassVar, TypeAlias
 from stepforge.passes import arenas, bindings, isomorphism, packing
 from stepforge.passes.arenas import Arena
 from stepforge.passes.arguments import MEMBERS, NAME
-from stepforge.passes.bindings import func, ir
+from stepforge.passes.bindings import Attributes, func, ir
 from stepforge.passes.errors import PassError
 from stepforge.passes.isomorphism import Update
 from stepforge.passes.packing import ArenaKey, Group
@@ -29,10 +29,12 @@ Key: TypeAlias = tuple[arenas.Kind, str]
 """A variable's state, or the gradient of one."""
 
 
-def find_groups(function: func.FuncOp, most_bytes: int) -> list[Group]:
+def find_groups(
+    function: func.FuncOp, attributes: Sequence[Attributes], most_bytes: int
+) -> list[Group]:
     """Two updates or more in each; an arena of a group has no more than `most_bytes`."""
     equal = dict[Hashable, list[Update]]()
-    for update in isomorphism.find_updates(function):
+    for update in isomorphism.find_updates(function, attributes):
         equal.setdefault(update.signature, []).append(update)
     parts = [part for updates in equal.values() for part in _parts(updates, most_bytes)]
     return [Group(tuple(part)) for part in parts if len(part) > 1]
@@ -53,13 +55,14 @@ def _parts(updates: Sequence[Update], most_bytes: int) -> Iterator[list[Update]]
     yield part
 
 
-def agreed(found: Mapping[str, Sequence[Group]], functions: Sequence[func.FuncOp]) -> set[ArenaKey]:
+def agreed(
+    found: Mapping[str, Sequence[Group]], attributes: Mapping[str, Sequence[Attributes]]
+) -> set[ArenaKey]:
     """The arenas, by their keys, that every function that uses one of their members has too."""
     keys = {name: [x for group in groups for x in group.keys] for name, groups in found.items()}
     claims = dict[Key, dict[str, ArenaKey | None]]()
-    for function in functions:
-        name = function.name.value
-        for attrs in bindings.argument_attributes(function):
+    for name, given in attributes.items():
+        for attrs in given:
             if NAME in attrs:
                 key = arenas.kind_of(attrs), str(bindings.text(attrs[NAME]))
                 claims.setdefault(key, {})[name] = None
@@ -96,11 +99,12 @@ class PackVariables(Pass):
     def run(self, module: ir.Module) -> None:
         if self.separate:
             return
-        functions = bindings.functions(module)
+        functions = {f.name.value: f for f in bindings.functions(module)}
+        attributes = {name: bindings.argument_attributes(f) for name, f in functions.items()}
         most = MAX_BYTES.get(str(self.backend), _UNLIMITED)
-        found = {f.name.value: find_groups(f, most) for f in functions}
+        found = {name: find_groups(f, attributes[name], most) for name, f in functions.items()}
         while True:
-            keys = agreed(found, functions)
+            keys = agreed(found, attributes)
             kept = {
                 name: [group for group in groups if all(key in keys for key in group.keys)]
                 for name, groups in found.items()
@@ -109,9 +113,9 @@ class PackVariables(Pass):
                 break
             found = kept
         names = dict[ArenaKey, Arena]()
-        for function in functions:
-            if found[function.name.value]:
-                packing.pack(function, found[function.name.value], names)
+        for name, function in functions.items():
+            if found[name]:
+                packing.pack(function, attributes[name], found[name], names)
 
     def check(self, module: ir.Module) -> None:
         packed = [x for a in arenas.of_module(module) if a.kind == "state" for x in a.members]

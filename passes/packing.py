@@ -61,12 +61,17 @@ class _Place:
     column: int | None = None
 
 
-def pack(function: func.FuncOp, groups: Sequence[Group], names: dict[ArenaKey, Arena]) -> None:
+def pack(
+    function: func.FuncOp,
+    attributes: Sequence[Attributes],
+    groups: Sequence[Group],
+    names: dict[ArenaKey, Arena],
+) -> None:
     """Replace a function by one whose arguments and results are arenas.
 
-    names: the arenas of the module so far; new ones are added.
+    attributes: of its arguments. names: the arenas of the module so far; new ones are added.
     """
-    places = _places(function, groups, names)
+    places = _places(function, attributes, groups, names)
     made_by = _results(groups)
     returned = bindings.return_of(function)
     kept = list[tuple[int, ir.Value | tuple[int, int]]]()  # old index, and the value or its arena
@@ -132,7 +137,10 @@ def _show_members(function: func.FuncOp, group: Group, column: int, arena: ir.Va
 
 
 def _places(
-    function: func.FuncOp, groups: Sequence[Group], names: dict[ArenaKey, Arena]
+    function: func.FuncOp,
+    attributes: Sequence[Attributes],
+    groups: Sequence[Group],
+    names: dict[ArenaKey, Arena],
 ) -> list[_Place]:
     """The new arguments: an arena stands where its first member stood."""
     packed = {
@@ -142,7 +150,6 @@ def _places(
         for c, column in enumerate(update.columns)
     }
     places = list[_Place]()
-    attributes = bindings.argument_attributes(function)
     for number, (type_, attrs) in enumerate(zip(function.type.inputs, attributes, strict=True)):
         if number not in packed:
             places.append(_Place(type_, attrs, number))

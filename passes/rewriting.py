@@ -14,20 +14,26 @@ _PURE = ("arith.", "math.", "linalg.", "tensor.", "iree_tensor_ext.")
 BARRIER = "iree_tensor_ext.compute_barrier.start"
 
 
-def is_math(op: ir.Operation) -> bool:
+def is_tensor_math(op: ir.Operation) -> bool:
     """True for `arith` and `math`: an element of the result needs that element of the operands."""
+    return tensor_math(op) is not None
+
+
+def tensor_math(op: ir.Operation) -> ir.Value | None:
+    """The tensor that math makes; None for any other operation."""
     name = op.name
     if not name.startswith(("arith.", "math.")) or name == "arith.constant":
-        return False
-    return len(op.results) == 1
-
-
-def is_tensor_math(op: ir.Operation) -> bool:
-    return is_math(op) and isinstance(op.results[0].type, ir.RankedTensorType)
+        return None
+    results = op.results
+    if len(results) != 1:
+        return None
+    result = results[0]
+    return result if isinstance(result.type, ir.RankedTensorType) else None
 
 
 def is_rank0_math(op: ir.Operation) -> bool:
-    return is_math(op) and bindings.shape(op.results[0]) == ()
+    result = tensor_math(op)
+    return result is not None and ir.RankedTensorType(result.type).rank == 0
 
 
 def is_reduction(op: ir.Operation) -> bool:
@@ -83,19 +89,21 @@ def erase_dead(block: ir.Block) -> None:
 def sort_by_dependency(block: ir.Block) -> None:
     """Move each operation behind what it uses, and otherwise keep the order."""
     *ops, terminator = bindings.operations(block)
+    made_by = {result: op for op in ops for result in op.results}
     placed: dict[ir.Value, bool] = {}  # True once placed, False while waiting for operands
 
     def place(first: ir.Operation) -> None:
         stack = [first]
         while stack:
             op = stack[-1]
-            waiting = [p for p in _inputs(op, block) if not placed.get(p.results[0])]
+            if len(op.results) and placed.get(op.results[0]):
+                stack.pop()
+                continue
+            waiting = [made_by[x] for x in read_by(op) if x in made_by and not placed.get(x)]
             if waiting:
                 stack.append(waiting[0])
                 continue
             stack.pop()
-            if len(op.results) and placed.get(op.results[0]):
-                continue
             op.move_before(terminator)
             for result in op.results:
                 placed[result] = True
@@ -104,15 +112,15 @@ def sort_by_dependency(block: ir.Block) -> None:
         place(op)
 
 
-def _inputs(op: ir.Operation, block: ir.Block) -> list[ir.Operation]:
-    """The operations of `block` whose results `op`, or anything in its regions, uses."""
-    found = list[ir.Operation]()
-    for inner in bindings.nested(op):
-        for operand in inner.operands:
-            made_by = bindings.producer(operand)
-            if made_by is not None and made_by.block == block:
-                found.append(made_by)
-    return found
+#: Operations whose region is the same for all of them: nothing from outside is read there.
+_FIXED = ("linalg.broadcast", "linalg.fill", "linalg.transpose", "linalg.contract")
+
+
+def read_by(op: ir.Operation) -> list[ir.Value]:
+    """What an operation reads, and what those in its regions read, be it from outside or not."""
+    if op.name in _FIXED or not len(op.regions):
+        return list(op.operands)
+    return [value for inner in bindings.nested(op) for value in inner.operands]
 
 
 Operand = tuple[ir.Value, ir.AffineMap]
@@ -127,21 +135,41 @@ def build_generic(
     fill: Body,
 ) -> ir.Operation:
     """A `linalg.generic` at the current insertion point and location; results as `outputs`."""
-    operands = [*inputs, *outputs]
-    iterators_ = [ir.Attribute.parse(f"#linalg.iterator_type<{name}>") for name in iterator_types]
-    generic = linalg.GenericOp(
-        [value.type for value, _ in outputs],
-        [value for value, _ in inputs],
-        [value for value, _ in outputs],
-        ir.ArrayAttr.get([ir.AffineMapAttr.get(map_) for _, map_ in operands]),
-        ir.ArrayAttr.get(iterators_),
-    )
-    types = [bindings.element_type(value) for value, _ in operands]
+    generic = _without_body(inputs, outputs, iterator_types)
+    types = [bindings.element_type(value) for value, _ in (*inputs, *outputs)]
     locations = [ir.Location.current] * len(types)
     block = generic.regions[0].blocks.append(*types, arg_locs=locations)
     with ir.InsertionPoint(block):
         linalg.YieldOp(list(fill(list(block.arguments))))
     return generic.operation
+
+
+def copy_generic(
+    like: ir.Operation,
+    inputs: Sequence[Operand],
+    outputs: Sequence[Operand],
+    iterator_types: Sequence[str],
+) -> ir.Operation:
+    """As `build_generic`, with a copy of the body of `like`, which has operands of these elements.
+
+    The locations in the body are those of `like`.
+    """
+    generic = _without_body(inputs, outputs, iterator_types)
+    like.clone(ip=False).regions[0].blocks[0].append_to(generic.regions[0])
+    return generic.operation
+
+
+def _without_body(
+    inputs: Sequence[Operand], outputs: Sequence[Operand], iterator_types: Sequence[str]
+) -> linalg.GenericOp:
+    iterators_ = [ir.Attribute.parse(f"#linalg.iterator_type<{name}>") for name in iterator_types]
+    return linalg.GenericOp(
+        [value.type for value, _ in outputs],
+        [value for value, _ in inputs],
+        [value for value, _ in outputs],
+        ir.ArrayAttr.get([ir.AffineMapAttr.get(map_) for _, map_ in (*inputs, *outputs)]),
+        ir.ArrayAttr.get(iterators_),
+    )
 
 
 def empty(shape: Sequence[int], element_type: ir.Type) -> ir.Value:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from stepforge.passes import bindings, clusters, rewriting
-from stepforge.passes.bindings import func, ir
+from stepforge.passes import bindings, inner_steps, rewriting
+from stepforge.passes.bindings import ir
 from stepforge.passes.clusters import Cluster
 
 #: Builds the loop of a cluster, and gives its results.
@@ -21,7 +21,7 @@ _SLOW = ("math.", "arith.div", "arith.rem")
 
 @dataclass(slots=True)
 class _Found:
-    """What is known of the values of a function."""
+    """What is known of the values of a block."""
 
     device: dict[ir.Value, None] = field(default_factory=dict[ir.Value, None])
     """Rank-0 math that needs the device; in order."""
@@ -30,13 +30,13 @@ class _Found:
     shared: dict[ir.Value, None] = field(default_factory=dict[ir.Value, None])
 
 
-def share(function: func.FuncOp, build: Build) -> None:
+def share(block: ir.Block, build: Build) -> None:
     """Give the scalars that tensors read loops of their own, one for all that can be made at once.
 
     What they are made of is read there alone. Bools are made again where they are read: Vulkan
     devices without 8-bit storage cannot keep them in memory.
     """
-    found = _find(function)
+    found = _find(block)
     for level in sorted({found.level[value] for value in found.shared}):
         roots = tuple(value for value in found.shared if found.level[value] == level)
         own = _made_of(roots)
@@ -50,12 +50,11 @@ def share(function: func.FuncOp, build: Build) -> None:
                 reader.replace_uses_of_with(root, fenced)
 
 
-def _find(function: func.FuncOp) -> _Found:
+def _find(block: ir.Block) -> _Found:
     found = _Found()
-    for op in bindings.operations(bindings.body(function)):
-        operands = [value for inner in bindings.nested(op) for value in inner.operands]
-        level = max((found.level.get(value, 0) for value in operands), default=0)
-        if clusters.is_scalar_broadcast(op):
+    for op in bindings.operations(block):
+        level = max((found.level.get(value, 0) for value in rewriting.read_by(op)), default=0)
+        if inner_steps.is_scalar_broadcast(op):
             shared = _shared_by(op.operands[0], found)
             found.shared.update(dict.fromkeys(shared))
             level += 1 if shared else 0

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import arguments, bindings, clusters, rewriting
+from stepforge.passes import arguments, bindings, inner_steps, rewriting
 from stepforge.passes.arguments import RESULT, ROLE, VIEW
 from stepforge.passes.bindings import func, ir, linalg
 from stepforge.passes.errors import PassError
@@ -24,6 +24,8 @@ _ROLES = ("parameter", "slot", "gradient")
 def view(function: func.FuncOp) -> None:
     """Change the types of arguments, and of the results that replace them, where that is all."""
     reshapes = [op for op in bindings.operations(bindings.body(function)) if op.name in _RESHAPES]
+    if not reshapes:
+        return
     for op in reshapes:
         _reshape_first(op)
     _reshape_last(function)
@@ -58,12 +60,12 @@ def _reshape_first(reshape: ir.Operation) -> None:
     """What is computed element by element and then reshaped is computed of reshaped operands."""
     value, outer = reshape.operands[0], reshape.results[0]
     made_by = bindings.producer(value)
-    if made_by is None or not clusters.is_inner(made_by):
+    if made_by is None or not inner_steps.is_inner(made_by):
         return
     if len(bindings.users(value)) != 1 or not _is_of_arguments(value) or _is_returned(reshape):
         return
     with ir.InsertionPoint(reshape), reshape.location:
-        if clusters.is_scalar_broadcast(made_by):
+        if inner_steps.is_scalar_broadcast(made_by):
             result, shaped = _broadcast(made_by.operands[0], outer.type), []
         else:
             shaped = [
@@ -91,9 +93,9 @@ def _is_of_arguments(value: ir.Value) -> bool:
         return True
     if made_by.name in _RESHAPES:
         return _is_of_arguments(made_by.operands[0])
-    if not clusters.is_inner(made_by):
+    if not inner_steps.is_inner(made_by):
         return False
-    return clusters.is_scalar_broadcast(made_by) or all(map(_is_of_arguments, made_by.operands))
+    return inner_steps.is_scalar_broadcast(made_by) or all(map(_is_of_arguments, made_by.operands))
 
 
 def _broadcast(scalar: ir.Value, type_: ir.Type) -> ir.Value:
@@ -204,6 +206,8 @@ class ViewArguments(Pass):
 
     def check(self, module: ir.Module) -> None:
         for function in bindings.functions(module):
+            if not any(bindings.argument_attribute(function, VIEW)):
+                continue
             attributes = bindings.argument_attributes(function)
             for argument, attrs in zip(function.arguments, attributes, strict=True):
                 index = bindings.integer(attrs.get(RESULT))
