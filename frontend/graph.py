@@ -125,6 +125,11 @@ class Graph:
         return tuple(self._nodes)
 
     @property
+    def next_id(self) -> int:
+        """The id of the node that is added next."""
+        return len(self._nodes)
+
+    @property
     def inputs(self) -> Mapping[str, Node]:
         """The input nodes by name, in order of creation."""
         return MappingProxyType(self._inputs)
@@ -181,16 +186,22 @@ class Graph:
         )
         return self._append(node)
 
-    def add_copy(self, node: Node, inputs: Sequence[Node]) -> Node:
-        """Appends what another graph's node is, with operands of the same types in this one."""
+    def add_copy(self, node: Node, inputs: Sequence[Node], *, name: str | None = None) -> Node:
+        """Appends what a node is, maybe another graph's, with operands of the same types.
+
+        name: of an input, if it is another one.
+        """
+        attributes = node.attributes
+        if name is not None:
+            attributes = MappingProxyType({**attributes, "name": name})
         if node.op == INPUT.name:
-            self._check_name(node.attributes["name"])
+            self._check_name(attributes["name"])
         copy = Node(
             graph=self,
             id=len(self._nodes),
             op=node.op,
             inputs=tuple(inputs),
-            attributes=node.attributes,
+            attributes=attributes,
             type=node.type,
             location=node.location,
         )

@@ -47,7 +47,9 @@ class FusedLoops:
                 return rewriting.copy_generic(self.bodies[key], inputs, outputs, iterators)
 
             def fill(arguments: Sequence[ir.Value]) -> list[ir.Value]:
-                return _body(cluster.roots, steps, leaves, dict(zip(on_device, arguments, strict=False)))
+                return _body(
+                    cluster.roots, steps, leaves, dict(zip(on_device, arguments, strict=False))
+                )
 
             loop = self.bodies[key] = rewriting.build_generic(inputs, outputs, iterators, fill)
             return loop

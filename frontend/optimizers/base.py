@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self, TypeAlias, cast
 
 from stepforge.frontend import ops
@@ -35,11 +36,12 @@ from stepforge.frontend.low_precision import (
     check_elementwise,
     master_or,
 )
+from stepforge.frontend.optimizers.repeats import Repeats
 from stepforge.frontend.optimizers.values import Hyperparameters, resolve_settings
 from stepforge.frontend.resolve import Resolved, Setting, is_off, parameter, variable_of
 from stepforge.frontend.settable import Schedule, Settable
 from stepforge.frontend.skipping import check_counter, keep_where_skipped
-from stepforge.frontend.variables import Variable
+from stepforge.frontend.variables import Variable, VariableSpec
 
 Float: TypeAlias = "float | Settable | Schedule | None"
 Integer: TypeAlias = "int | Settable | None"
@@ -203,16 +205,23 @@ class Optimizer(ABC):
         for x in (step, count):
             check_counter(ctx, x, skips=prepared.good is not None)
         # The lines of someone else's rule are of interest, those of a rule of this package are not.
-        line = graph.one_line() if is_of_package(type(self).__module__) else nullcontext()
+        # Nor does it do anything but append nodes, so that they can be copied.
+        ours = is_of_package(type(self).__module__)
+        line = graph.one_line() if ours else nullcontext()
+        repeats = Repeats(ctx, graph, partial(self._slot_like, ctx))
         settings: dict[Hashable, Mapping[str, Resolved]] = {}
         with line:
             for (variable, _), gradient in zip(pairs, prepared.gradients, strict=True):
                 sight = ctx.sight(variable)
                 if sight not in settings:
                     settings[sight] = resolve_settings(self, ctx, variable)
-                self._update_variable(ctx, variable, gradient, step, dtype, settings[sight])
-                if _averages(ctx, variable):
-                    self._average(ctx, variable, count, dtype)
+                kind = repeats.kind(sight, variable, gradient)
+                if ours and repeats.copy(kind, variable, gradient):
+                    continue
+                with repeats.tracing(kind, variable, gradient):
+                    self._update_variable(ctx, variable, gradient, step, dtype, settings[sight])
+                    if _averages(ctx, variable):
+                        self._average(ctx, variable, count, dtype)
         if prepared.good is not None:
             keep_where_skipped(ctx, graph, prepared.good, before)
 
@@ -307,6 +316,11 @@ class Optimizer(ABC):
             slot=slot.kind,
             of=variable.path,
         )
+
+    def _slot_like(self, ctx: Context, spec: VariableSpec, variable: Variable) -> Variable:
+        """A variable's slot as another variable of its shape has it."""
+        slot = Slot(str(spec.slot), str(spec.slot))
+        return self.slot_variable(ctx, variable, slot, spec.dtype, spec.shape)
 
     def clear(self, ctx: Context) -> None:
         """Deletes the slots and the step counter; the global step and the rate stay."""
