@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from stepforge.frontend.context import Context
 from stepforge.frontend.errors import ContextError
@@ -57,7 +56,7 @@ def collect(
     found = [_argument(ctx.root, node) for node in kept]
     found.sort(key=lambda x: (*_place(x, order), _DERIVES.index(x.derive)))
     graph, renamed = simplify(needed, [x.node for x in found], name)
-    arguments = [replace(x, node=renamed[x.node]) for x in found]
+    arguments = [Argument(x.name, x.role, renamed[x.node], x.storage, x.derive) for x in found]
     new = {path: renamed[node] for path, node in values.items()}
     changed = [x for x in arguments if x.derive == "value" and new.get(x.name, x.node) != x.node]
     changed = [x for x in changed if x.role != "gradient"]
@@ -119,7 +118,9 @@ def _place(argument: Argument, order: Mapping[str, tuple[int, ...]]) -> tuple[in
 def _linked(arguments: Iterable[Argument], results: Sequence[Result]) -> tuple[Argument, ...]:
     index = {x.name: i for i, x in enumerate(results) if x.role == "state"}
     return tuple(
-        replace(x, result=index.get(x.name)) if x.derive == "value" and x.role != "gradient" else x
+        Argument(x.name, x.role, x.node, x.storage, x.derive, index.get(x.name))
+        if x.derive == "value" and x.role != "gradient"
+        else x
         for x in arguments
     )
 

@@ -47,6 +47,9 @@ class Budget:
 def repeats(values: Iterable[Json]) -> list[Json]:
     found: list[tuple[Json, str, int]] = []
     for value in values:
+        if found and value is found[-1][0]:
+            found[-1] = (value, found[-1][1], found[-1][2] + 1)
+            continue
         text = json.dumps(value)  # 1, 1.0 and true are equal, but not the same
         if found and found[-1][1] == text:
             found[-1] = (value, text, found[-1][2] + 1)

@@ -56,7 +56,7 @@ def _kinds(nodes: Sequence[Node], locations: bool) -> list[int]:
         # By text, since 0.0 == -0.0 and 1 == True.
         fixed = [(k, repr(v)) for k, v in node.attributes.items() if k not in VARYING]
         place = node.location if locations else ""
-        key = (node.op, len(node.inputs), tuple(sorted(fixed)), place)
+        key = (node.op, len(node.inputs), tuple(sorted(fixed)) if fixed else (), place)
         found.append(numbers.setdefault(key, len(numbers)))
     return found
 

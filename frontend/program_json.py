@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any, cast
@@ -199,8 +199,19 @@ def _variables_to_data(variables: Sequence[VariableSpec]) -> dict[str, Any]:
     return {
         "name": names_to_data(names, table, owners, within=True),
         "of": names_to_data(owners, table),
-        **{key: repeats(_field_to_data(getattr(v, key)) for v in variables) for key in others},
+        **{key: repeats(_fields_to_data(getattr(v, key) for v in variables)) for key in others},
     }
+
+
+def _fields_to_data(values: Iterable[Any]) -> Iterator[Any]:
+    """One object for values in a row that are one object, or one shape: so they are soon equal."""
+    last: Any = None
+    data: Any = None
+    for value in values:
+        if value is not last and not (isinstance(value, tuple) and value == last):
+            data = _field_to_data(value)
+        last = value
+        yield data
 
 
 def _field_to_data(value: Any) -> Any:

@@ -71,15 +71,33 @@ def pack_artifact(vmfb: bytes, manifest: Manifest, graph_json: bytes) -> bytes:
 
     Raises ArtifactFormatError when the manifest breaks a rule or `vmfb` is no plain IREE module.
     """
+    return _pack(vmfb, _manifest_json(manifest), graph_json)
+
+
+def made_artifact(vmfb: bytes, manifest: Manifest, graph_json: bytes) -> Artifact:
+    """`pack_artifact`, and what a reader finds in the bytes. Raises as both do."""
+    manifest_json = _manifest_json(manifest)  # which was read, and has passed every check
+    data = _pack(vmfb, manifest_json, graph_json)
+    _check_digest("artifact", data)
+    if _entries("artifact", data) != (manifest_json, graph_json):
+        raise ArtifactFormatError("the artifact does not survive being written and read")
+    return Artifact(data, manifest, graph_json)
+
+
+def _manifest_json(manifest: Manifest) -> bytes:
     check(manifest)
+    text = to_json(manifest)
+    if from_json(text) != manifest:
+        raise ArtifactFormatError("the manifest does not survive being written and read")
+    return text
+
+
+def _pack(vmfb: bytes, manifest_json: bytes, graph_json: bytes) -> bytes:
     if not vmfb.startswith(_LOCAL_MAGIC):
         raise ArtifactFormatError(
             f"the module must be an IREE .vmfb, which starts with {_LOCAL_MAGIC!r}; "
             f"got {vmfb[:4]!r}"
         )
-    manifest_json = to_json(manifest)
-    if from_json(manifest_json) != manifest:
-        raise ArtifactFormatError("the manifest does not survive being written and read")
     _check_size(MANIFEST_ENTRY, len(manifest_json), MAX_MANIFEST)
     _check_size(GRAPH_ENTRY, len(graph_json), MAX_GRAPH)
     buffer = io.BytesIO(vmfb)

@@ -6,7 +6,7 @@ to the limits below, whatever the file says.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from stepforge.runtime.json_reader import Reader
@@ -87,10 +87,7 @@ def _by_rule(
         owners.extend(found[i] for i in _run(run, len(found)))
         if len(owners) > limit:
             run.fail(f"at most {MAX_VARIABLES} variables")
-    return [
-        replace(head, name=prefix + o.name + suffix, shape=o.shape, group=o.group, of=o.name)
-        for o in owners
-    ]
+    return [_like(head, prefix + o.name + suffix, o.shape, o.group, o.name) for o in owners]
 
 
 def _by_row(item: Reader, head: Variable, found: list[Variable]) -> Variable:
@@ -98,12 +95,25 @@ def _by_row(item: Reader, head: Variable, found: list[Variable]) -> Variable:
     if len(cells) < 3:
         item.fail("[name, shape, group] or [name, shape, group, owner]")
     owner = found[cells[3].integer(0, len(found) - 1)].name if len(cells) == 4 else None
-    return replace(
-        head,
-        name=cells[0].text(),
-        shape=shape(cells[1]),
-        group=cells[2].optional(Reader.integer),
-        of=owner,
+    group = cells[2].optional(Reader.integer)
+    return _like(head, cells[0].text(), shape(cells[1]), group, owner)
+
+
+def _like(
+    head: Variable, name: str, shape: tuple[int, ...], group: int | None, of: str | None
+) -> Variable:
+    """Spelled out: `dataclasses.replace` takes five times as long."""
+    return Variable(
+        name=name,
+        role=head.role,
+        dtype=head.dtype,
+        shape=shape,
+        storage=head.storage,
+        initializer=head.initializer,
+        slot=head.slot,
+        of=of,
+        group=group,
+        trainable=head.trainable,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from stepforge import runtime
 from stepforge.frontend.build.artifact import Artifact, file_exists
+from stepforge.frontend.build.collector import paused
 from stepforge.frontend.build.describe import describe
 from stepforge.frontend.build.in_place_check import check_in_place, check_order
 from stepforge.frontend.build.parameters import parameter_specs
@@ -33,10 +34,13 @@ from stepforge.passes import (
     compile_module,
     parse_target,
 )
-from stepforge.runtime.container import pack_artifact, read_artifact
+from stepforge.runtime.container import made_artifact
 from stepforge.runtime.device_check import host_architecture
 from stepforge.runtime.devices import DRIVERS
+from stepforge.runtime.executor import Module
 from stepforge.runtime.loading import load_module
+from stepforge.runtime.manifest import Manifest
+from stepforge.runtime.manifest import Target as TargetRow
 
 _CPU = "cpu"
 _NOT_HERE = (
@@ -91,7 +95,7 @@ def compile_optimizer(
         raise file_exists(Path(output))
     context = Context() if context is None else context
     folder = None if dump_ir is None else Path(dump_ir)
-    with context.unchanged_on_error():
+    with paused(), context.unchanged_on_error():
         for spec in specs:
             context.variable(spec.name, spec.shape, spec.dtype, initializer=required())
         program = trace(
@@ -157,7 +161,7 @@ def compile_program(
     packed = _pack(program, pair.in_place)
     made = _artifact(program, target, pair.in_place, packed)
     try:
-        in_place, plain = load_module(packed), load_module(_twin(program, pair.plain))
+        in_place, plain = load_module(packed), _loaded(pair.plain, packed.manifest)
     except _NOT_HERE:
         _prove_elsewhere(made, text, how)
         return made
@@ -179,17 +183,14 @@ def _artifact(
 
 def _pack(program: Program, compiled: Compiled) -> runtime.Artifact:
     """Read back at once: what is returned is what a loader would accept."""
-    return _packed(program, compiled, program_to_json(program).encode())
-
-
-def _twin(program: Program, compiled: Compiled) -> runtime.Artifact:
-    """A build to compare with, which is not written: nothing reads its graph."""
-    return _packed(program, compiled, b"{}")
-
-
-def _packed(program: Program, compiled: Compiled, graph: bytes) -> runtime.Artifact:
     manifest = describe(program, compiled.info, compiled.arenas, compiled.statistics)
-    return read_artifact(pack_artifact(compiled.vmfb, manifest, graph))
+    return made_artifact(compiled.vmfb, manifest, program_to_json(program).encode())
+
+
+def _loaded(compiled: Compiled, manifest: Manifest) -> Module:
+    """A build to compare with, which is not written, on the device that its target gets."""
+    own = replace(manifest, targets=(TargetRow(**compiled.info),))
+    return load_module(runtime.Artifact(compiled.vmfb, own, b"{}"))
 
 
 def _may_run_here(target: Target) -> bool:
@@ -203,8 +204,8 @@ def _prove_elsewhere(made: Artifact, text: str, how: Compiling) -> None:
     """No device of the target is here: the order of its commands, and the bits on this CPU."""
     check_order(made.statistics, made.manifest.functions)
     pair = _cpu_pair(text, how)
-    packed, twin = (_twin(made.program, x) for x in (pair.in_place, pair.plain))
-    check_in_place(packed.manifest, load_module(packed), load_module(twin))
+    manifest = describe(made.program, pair.in_place.info, pair.in_place.arenas)
+    check_in_place(manifest, *(_loaded(x, manifest) for x in (pair.in_place, pair.plain)))
 
 
 def _pair(text: str, target: Target | str, how: Compiling, dump_ir: Path | None = None) -> Pair:

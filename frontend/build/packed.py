@@ -41,7 +41,7 @@ def with_arenas(function: to.Function, arenas: Iterable[to.Arena]) -> to.Functio
         arena = place.get(_key(x))
         name, shape = (x.name, x.shape) if arena is None else (arena.name, (arena.size,))
         result = None if x.result is None else index["state", name]
-        packed = replace(x, name=name, shape=shape, result=result)
+        packed = to.Argument(name, x.role, x.dtype, shape, x.derive, result)
         # Host variables come once for each derivation.
         arguments.setdefault((name, f"{x.role} {x.derive}"), packed)
     return replace(function, arguments=tuple(arguments.values()), results=tuple(results.values()))

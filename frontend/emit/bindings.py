@@ -60,7 +60,8 @@ class Builder:
         self._point = ir.InsertionPoint(block)
         self._location = ir.Location.current
         self._line: str | None = None
-        self._types: dict[str, Any] = {}
+        self._types: dict[tuple[str, tuple[int, ...] | None], Any] = {}
+        self._attributes: dict[str, Any] = {}
 
     def op(
         self,
@@ -117,19 +118,25 @@ class Builder:
         attributes: Attributes,
         has_body: bool,
     ) -> Value:
-        text = type_text(*result)
-        if text not in self._types:
-            self._types[text] = ir.Type.parse(text)
+        type_ = self._types.get(result)
+        if type_ is None:
+            type_ = self._types[result] = ir.Type.parse(type_text(*result))
         operation = ir.Operation.create(
             name,
-            results=[self._types[text]],
+            results=[type_],
             operands=[x.handle for x in operands],
-            attributes={k: ir.Attribute.parse(text) for k, text in attributes.items()},
+            attributes={k: self._attribute(text) for k, text in attributes.items()},
             regions=int(has_body),
             loc=self._location,
             ip=self._point,
         )
         return Value(operation.results[0], *result)
+
+    def _attribute(self, text: str) -> Any:
+        found = self._attributes.get(text)
+        if found is None:
+            found = self._attributes[text] = ir.Attribute.parse(text)
+        return found
 
 
 def _fill(region: Any, elements: Sequence[str], body: Body, terminator: str) -> None:
@@ -158,7 +165,9 @@ class Module:
     ) -> None:
         """Appends a public function; `body` builds it and gives its results."""
         with self._context, ir.Location.unknown():
-            types = [ir.Type.parse(type_text(x.element, x.shape)) for x in arguments]
+            texts = [type_text(x.element, x.shape) for x in arguments]
+            parsed = {text: ir.Type.parse(text) for text in dict.fromkeys(texts)}
+            types = [parsed[text] for text in texts]
             block_types = {"inputs": types, "results": []}
             operation = ir.Operation.create(
                 "func.func",

@@ -36,11 +36,12 @@ _PICK = frozenset(
     | {"stochastic_round"}
 )
 _MOVE = frozenset(shaping.RULES) - {"iota"}
+_EXACT = _PICK | _MOVE | {"input"}
 _FLIP = frozenset({"neg", "abs"})
 
 
 def needs_rounding(node: Node) -> bool:
     """Whether its value, computed from numbers of its dtype, need not be one of them."""
-    if node.op in _PICK | _MOVE | {"input"}:
+    if node.op in _EXACT:
         return False
     return not (node.op in _FLIP and node.dtype.is_float)
