@@ -14,7 +14,8 @@ need. An operation that two clusters need is computed in both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from stepforge.passes import arguments, bindings, rewriting
 from stepforge.passes.arguments import NAME, RESULT, ROLE
@@ -50,15 +51,17 @@ def _inside(value: ir.Value) -> list[Cluster]:
     return [Cluster((value,), others), *clusters] if others else clusters
 
 
+Shape: TypeAlias = tuple[int, ...] | None
+
+
 @dataclass(slots=True)
 class _Touched:
-    """What each value reads, element by element; one bit per argument of the function."""
+    """What values read, element by element; one bit per argument of the function."""
 
-    state: dict[ir.Value, int] = field(default_factory=dict[ir.Value, int])
-    """State arguments that change, and the one that a returned value replaces."""
-    gradient: dict[ir.Value, int] = field(default_factory=dict[ir.Value, int])
-    """Parameters whose gradient it reads."""
-    parameters: int = 0
+    of: dict[ir.Value, tuple[Shape, int, int]]
+    """The shape of each value; the state arguments that change and that it reads, or replaces if it
+    is returned; and the parameters whose gradient it reads."""
+    parameters: int
     """The state arguments that are parameters."""
 
 
@@ -77,7 +80,7 @@ def _returned(function: func.FuncOp, steps: Steps) -> list[list[ir.Value]]:
     touched = _touched(function, steps)
     values = dict.fromkeys(bindings.return_of(function).operands)
     returned = [value for value in values if steps.of(value) is not None]
-    groups = [_Group([v], touched.state[v], touched.gradient[v]) for v in returned]
+    groups = [_Group([v], *touched.of[v][1:]) for v in returned]
     _join_numbers(groups)
     groups = _joined(groups)
     for group in groups:
@@ -119,46 +122,44 @@ def replaced(function: func.FuncOp) -> dict[int, ir.Value]:
 
 
 def _touched(function: func.FuncOp, steps: Steps) -> _Touched:
-    touched = _Touched()
     by_result = replaced(function)
-    shapes = _touch_arguments(function, by_result, touched)
+    touched = _touched_arguments(function, by_result)
+    of = touched.of
     for step in steps:
         state, gradient = 0, 0
         for operand in step.reads:
-            # What no step makes, and no argument is, touches nothing.
-            if shapes.get(operand) == step.shape:
-                state |= touched.state[operand]
-                gradient |= touched.gradient[operand]
-        touched.state[step.result], touched.gradient[step.result] = state, gradient
-        shapes[step.result] = step.shape
+            shape, its_state, its_gradient = of.get(operand, _NOTHING)
+            if shape == step.shape:
+                state |= its_state
+                gradient |= its_gradient
+        of[step.result] = step.shape, state, gradient
     for index, value in enumerate(bindings.return_of(function).operands):
         argument = by_result.get(index)
-        if argument is not None and value in touched.state and value.type == argument.type:
-            touched.state[value] |= touched.state[argument]
+        if argument is not None and value in of and value.type == argument.type:
+            shape, state, gradient = of[value]
+            of[value] = shape, state | of[argument][1], gradient
     return touched
 
 
-def _touch_arguments(
-    function: func.FuncOp, by_result: Mapping[int, ir.Value], touched: _Touched
-) -> dict[ir.Value, tuple[int, ...] | None]:
-    """Notes what the arguments are, and returns their shapes."""
-    shapes = dict[ir.Value, tuple[int, ...] | None]()
+# Of what no step makes, and no argument is.
+_NOTHING: tuple[Shape, int, int] = (None, 0, 0)
+
+
+def _touched_arguments(function: func.FuncOp, by_result: Mapping[int, ir.Value]) -> _Touched:
     roles = list(map(bindings.text, bindings.argument_attribute(function, ROLE)))
     names = list(map(bindings.text, bindings.argument_attribute(function, NAME)))
     returned = list(bindings.return_of(function).operands)
     changed = {argument for i, argument in by_result.items() if returned[i] != argument}
-    parameters = dict[str | None, int]()
+    pairs = enumerate(zip(roles, names, strict=True))
+    parameters = {name: 1 << bit for bit, (role, name) in pairs if role == "parameter"}
+    of = dict[ir.Value, tuple[Shape, int, int]]()
     for bit, (argument, role, name) in enumerate(
         zip(function.arguments, roles, names, strict=True)
     ):
-        touched.state[argument] = 1 << bit if argument in changed else 0
-        shapes[argument] = bindings.shape(argument)
-        if role == "parameter":
-            touched.parameters |= 1 << bit
-            parameters[name] = 1 << bit
-    for argument, role, name in zip(function.arguments, roles, names, strict=True):
-        touched.gradient[argument] = parameters.get(name, 0) if role == "gradient" else 0
-    return shapes
+        state = 1 << bit if argument in changed else 0
+        gradient = parameters.get(name, 0) if role == "gradient" else 0
+        of[argument] = bindings.shape(argument), state, gradient
+    return _Touched(of, sum(parameters.values()))
 
 
 def _joined(groups: Sequence[_Group]) -> list[_Group]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from stepforge.passes import bindings
 from stepforge.passes.bindings import arith, ir, iree_tensor_ext, linalg, tensor
@@ -90,23 +90,22 @@ def sort_by_dependency(block: ir.Block) -> None:
     """Move each operation behind what it uses, and otherwise keep the order."""
     *ops, terminator = bindings.operations(block)
     made_by = {result: op for op in ops for result in op.results}
-    placed: dict[ir.Value, bool] = {}  # True once placed, False while waiting for operands
+    reads = [[made_by[x] for x in values if x in made_by] for values in read_by_each(ops)]
+    needed = dict(zip(ops, reads, strict=True))
+    placed: set[ir.Operation] = set()
 
     def place(first: ir.Operation) -> None:
         stack = [first]
         while stack:
             op = stack[-1]
-            if len(op.results) and placed.get(op.results[0]):
-                stack.pop()
-                continue
-            waiting = [made_by[x] for x in read_by(op) if x in made_by and not placed.get(x)]
+            waiting = [x for x in needed[op] if x not in placed] if op not in placed else []
             if waiting:
                 stack.append(waiting[0])
                 continue
             stack.pop()
-            op.move_before(terminator)
-            for result in op.results:
-                placed[result] = True
+            if op not in placed:
+                op.move_before(terminator)
+                placed.add(op)
 
     for op in ops:
         place(op)
@@ -121,6 +120,20 @@ def read_by(op: ir.Operation) -> list[ir.Value]:
     if op.name in _FIXED or not len(op.regions):
         return list(op.operands)
     return [value for inner in bindings.nested(op) for value in inner.operands]
+
+
+def read_by_each(ops: Sequence[ir.Operation]) -> Iterator[list[ir.Value]]:
+    """`read_by` of each; a body that is that of the loop before is not read again."""
+    last: ir.Operation | None = None
+    inside = list[ir.Value]()
+    for op in ops:
+        if op.name != "linalg.generic":
+            yield read_by(op)
+            continue
+        if last is None or not bindings.same_body(op, last):
+            inside = read_by(op)[len(op.operands) :]
+        last = op
+        yield [*op.operands, *inside]
 
 
 Operand = tuple[ir.Value, ir.AffineMap]

@@ -64,21 +64,24 @@ def _check_function(
     tensors = [a for a in function.arguments if a.role != "scalars" and a.name not in hosts]
     arrays = [random_input(argument, index) for index, argument in enumerate(tensors)]
     kept = [in_place.upload(array) for array in arrays]
+    given: list[Any] = [*arrays]  # uploaded anew for each call; state from the second step on is not
     for step in range(1, _STEPS + 1):
         scalars = evaluate_scalars(function, hosts)
         hosts = scalars.next_values
-        expected = plain.call(function.name, [*arrays, *scalars.arguments])
+        expected = list[Any](plain.call(function.name, [*given, *scalars.arguments], keep=True))
         got = list[Any](in_place.call(function.name, [*kept, *scalars.arguments], keep=True))
         for position, argument in enumerate(tensors):
             if argument.result is not None:
+                given[position] = expected[argument.result]
                 # Read from the argument: a new state that went elsewhere leaves the old one there.
-                arrays[position] = np.asarray(expected[argument.result])
+                array = np.asarray(plain.memory.read(given[position]))
                 memory = np.asarray(in_place.memory.read(kept[position]))
-                _same(function, argument.name, step, arrays[position], memory)
+                _same(function, argument.name, step, array, memory)
         for index, result in enumerate(function.results):
             if result.role == "output":
+                array = np.asarray(plain.memory.read(expected[index]))
                 output = np.asarray(in_place.memory.read(got[index]))
-                _same(function, result.name, step, np.asarray(expected[index]), output)
+                _same(function, result.name, step, array, output)
 
 
 def _same(function: Function, name: str, step: int, expected: Array, got: Array) -> None:
