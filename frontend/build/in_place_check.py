@@ -64,7 +64,9 @@ def _check_function(
     tensors = [a for a in function.arguments if a.role != "scalars" and a.name not in hosts]
     arrays = [random_input(argument, index) for index, argument in enumerate(tensors)]
     kept = [in_place.upload(array) for array in arrays]
-    given: list[Any] = [*arrays]  # uploaded anew for each call; state from the second step on is not
+    given: list[Any] = [
+        *arrays
+    ]  # uploaded anew for each call; state from the second step on is not
     for step in range(1, _STEPS + 1):
         scalars = evaluate_scalars(function, hosts)
         hosts = scalars.next_values
