@@ -208,10 +208,14 @@ def _fields_to_data(values: Iterable[Any]) -> Iterator[Any]:
     last: Any = None
     data: Any = None
     for value in values:
-        if value is not last and not (isinstance(value, tuple) and value == last):
+        if not _is_same(value, last):
             data = _field_to_data(value)
         last = value
         yield data
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    return a is b or (isinstance(a, tuple) and a == b)
 
 
 def _field_to_data(value: Any) -> Any:
