@@ -23,8 +23,12 @@ from stepforge.frontend.hyperparameters import (
 from stepforge.frontend.loss_scale import unscale
 from stepforge.frontend.nan_tracing import trace_nan_in_gradients
 from stepforge.frontend.resolve import common_parameter, is_off
-from stepforge.frontend.skipping import all_finite
+from stepforge.frontend.skipping import count_all_nonfinite
 from stepforge.frontend.variables import Variable
+
+#: What a step with reductions over all gradients sums up: one of them.
+SUM_OF_SQUARES = "sum_of_squares"
+NONFINITE_COUNT = "nonfinite_count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +62,15 @@ def prepare(
         gradients = clean if zeroes else gradients
         # A rule that takes what is left of a bad gradient takes it at the norm of what is left.
         measured = clean if zeroes else [_finite(*x) for x in zip(around, measured, strict=True)]
+    partials = measured[0].graph.partials
     if is_off(limit, 0.0):
-        return Prepared(tuple(gradients), all_finite(measured) if skips else None)
+        if not skips:
+            return Prepared(tuple(gradients), None)
+        count = count_all_nonfinite(measured)
+        partials[count] = NONFINITE_COUNT
+        return Prepared(tuple(gradients), ops.equal(count, 0))
     squares = sum_of_squares(measured)
+    partials[squares] = SUM_OF_SQUARES
     factor = global_norm_factor(ctx, limit, squares)
     return Prepared(
         tuple(gradient * factor for gradient in gradients),

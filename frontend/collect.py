@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from stepforge.frontend.context import Context
 from stepforge.frontend.errors import ContextError
@@ -22,9 +23,12 @@ from stepforge.frontend.variables import Variable, VariableSpec
 
 GRADIENT = "gradient:"
 """An input of this name followed by a path is the gradient of that variable."""
+PARTIALS = "partials:"
+"""An input of this name followed by what they are: sums over all gradients."""
 
 _ROLES: tuple[ArgumentRole, ...] = (
-    *("parameter", "slot", "buffer", "hyperparameter", "counter", "gradient", "input"),
+    *("parameter", "slot", "buffer", "hyperparameter", "counter"),
+    *("gradient", "partials", "input"),
 )
 """In the order of a function's arguments; what is on the host comes after all that is not."""
 _DERIVES: tuple[Derive, ...] = ("value", "one_minus", "log")
@@ -37,18 +41,19 @@ def collect(
     *,
     unused_inputs: bool = True,
     scalars: Passing | None = None,
+    partials: Mapping[str, Node] = MappingProxyType({}),
 ) -> EntryPoint:
     """The entry point of a traced graph: its inputs as arguments, what it set as results.
 
     unused_inputs: whether inputs that no result needs are arguments too. scalars: how host scalars
-    are passed, by default as `choose_passing` says.
+    are passed, by default as `choose_passing` says. partials: results besides, by name.
     """
     for path in traced.variable_values:
         ctx.root.get_variable(path).input(traced)
     order = variable_order(ctx.root)
     values = traced.variable_values
     outputs = ctx.outputs(traced)
-    needed = [*values.values(), *outputs.values()]
+    needed = [*values.values(), *outputs.values(), *partials.values()]
     kept = traced.inputs.values()
     if not unused_inputs:
         used = set(reachable(needed))
@@ -63,6 +68,7 @@ def collect(
     states = {x.name: Result(x.name, "state", new[x.name]) for x in changed}
     device = [states[x.name] for x in changed if x.storage == "device"]
     device += [Result(key, "output", renamed[node]) for key, node in outputs.items()]
+    device += [Result(key, "partials", renamed[node]) for key, node in partials.items()]
     host = [states[x.name] for x in changed if x.storage == "host"]
     results = (*device, *host)
     linked = _linked(arguments, results)
@@ -97,6 +103,8 @@ def _argument(ctx: Context, node: Node) -> Argument:
         return _variable_argument(variable, node, "value")
     if name.startswith(GRADIENT):
         return Argument(name.removeprefix(GRADIENT), "gradient", node, "device")
+    if name.startswith(PARTIALS):
+        return Argument(name.removeprefix(PARTIALS), "partials", node, "device")
     path, _, suffix = name.rpartition(":")
     for derive in _DERIVES:
         if suffix == derive and ctx.find_variable(path) is not None:
@@ -111,8 +119,9 @@ def _variable_argument(variable: Variable, node: Node, derive: Derive) -> Argume
 
 def _place(argument: Argument, order: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """Device before host, then by role, then as the variables stand."""
-    inputs = (argument.node.id,) if argument.role == "input" else order[argument.name]
-    return (argument.storage == "host", _ROLES.index(argument.role), *inputs)
+    of_variable = argument.role not in ("input", "partials")
+    place = order[argument.name] if of_variable else (argument.node.id,)
+    return (argument.storage == "host", _ROLES.index(argument.role), *place)
 
 
 def _linked(arguments: Iterable[Argument], results: Sequence[Result]) -> tuple[Argument, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from stepforge.frontend.errors import OptimizerError
 
@@ -15,6 +15,24 @@ INITIALIZE = "initialize"
 #: By these the runtime tells a training artifact from one that takes gradients.
 TRAINING_FUNCTIONS = (ACCUMULATE, EVALUATE, INITIALIZE, PREDICT, TRAIN_STEP)
 RESERVED_FUNCTIONS = (*TRAINING_FUNCTIONS, "read", "self_test", "write")
+
+
+def phase_names(name: str) -> tuple[str, str]:
+    """The two phases of an entry point: `reduce` and `apply` of `step`, else with its name in
+    front."""
+    return ("reduce", "apply") if name == "step" else (f"{name}_reduce", f"{name}_apply")
+
+
+def check_phase_names(names: Collection[str]) -> None:
+    """Raises OptimizerError where an entry point is called as a phase of another."""
+    for name in names:
+        for phase in phase_names(name):
+            if phase in names:
+                raise OptimizerError(
+                    f"the entry point {phase!r} would be taken for a phase of {name!r}",
+                    expected="another name",
+                    got=repr(phase),
+                )
 
 
 def check_entry_names(names: Iterable[str]) -> None:

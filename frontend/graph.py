@@ -116,6 +116,8 @@ class Graph:
         self.name = name
         self.variable_values: dict[str, Node] = {}
         """The newest value of each variable while a graph is traced, by path."""
+        self.partials: dict[Node, str] = {}
+        """While a graph is traced: sums over all gradients of a step, of rank 0; their names."""
         self._nodes: list[Node] = []
         self._inputs: dict[str, Node] = {}
         self._location: str | None = None

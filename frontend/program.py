@@ -11,7 +11,7 @@ from stepforge.frontend.resolve import Derive
 from stepforge.frontend.scalars import Passing, ScalarProgram
 from stepforge.frontend.variables import Role, Storage, VariableSpec
 
-ArgumentRole: TypeAlias = Literal[Role, "gradient", "input", "seed"]
+ArgumentRole: TypeAlias = Literal[Role, "gradient", "partials", "input", "seed"]
 Value: TypeAlias = "float | int | bool | str"
 
 
@@ -32,10 +32,11 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One result: the new `state` or the `initial` value of the variable `name`, or an `output`."""
+    """One result: the new `state` or the `initial` value of the variable `name`, an `output`, or
+    the `partials` of a step in two phases."""
 
     name: str
-    role: Literal["state", "output", "initial"]
+    role: Literal["state", "output", "initial", "partials"]
     node: Node
 
 
@@ -44,7 +45,7 @@ class EntryPoint:
     """One function of the artifact.
 
     arguments: parameters; a block of slots for each kind, in the same order; other device
-    variables; gradients; further inputs; then host variables: hyperparameters, counters.
+    variables; gradients; partials; further inputs; then host variables: hyperparameters, counters.
     results: new values of device variables in the order of the arguments, outputs, new values of
     host variables. With scalars="table" the host's arguments and results are no part of the
     function: the runtime computes both from `scalar_program`, and passes the table last.
@@ -61,11 +62,16 @@ class EntryPoint:
     """With scalars="table": the node of each entry."""
 
     @property
+    def gives_partials(self) -> bool:
+        """Whether it is the first phase of a step, which updates nothing."""
+        return any(x.role == "partials" for x in self.results)
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         """Paths of the parameters that it updates."""
         given = tuple(x.name for x in self.arguments if x.role == "gradient")
         if given:
-            return given
+            return () if self.gives_partials else given
         parameters = (x for x in self.arguments if x.role == "parameter")
         return tuple(x.name for x in parameters if x.result is not None)
 

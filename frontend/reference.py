@@ -50,7 +50,8 @@ class ReferenceStep:
     ) -> dict[str, Array]:
         """Takes one step of an entry point (by default the first) and returns its outputs.
 
-        gradients: by parameter; of a training step, its inputs by name.
+        gradients: by parameter; of a training step, its inputs by name; of a second phase, the
+            partials that the first one returns too.
         """
         entry = self.program.entry_points[0]
         if function is not None:
@@ -63,7 +64,7 @@ class ReferenceStep:
     def _keep(self, entry: EntryPoint, values: list[Array]) -> dict[str, Array]:
         outputs: dict[str, Array] = {}
         for result, value in zip(entry.results, values, strict=True):
-            if result.role == "output":
+            if result.role in ("output", "partials"):
                 outputs[result.name] = value
             else:
                 spec = self._specs[result.name]
@@ -82,7 +83,7 @@ class ReferenceStep:
         return convert(np.array(value), self._precision if wide and self._precision else spec.dtype)
 
     def _input(self, argument: Argument, gradients: Mapping[str, Array]) -> Array:
-        if argument.role in ("gradient", "input"):
+        if argument.role in ("gradient", "partials", "input"):
             path = _path(argument.name)
             if path not in gradients:
                 got = ", ".join(gradients)

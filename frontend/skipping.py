@@ -18,13 +18,13 @@ SKIPPED_STEPS = "skipped_steps"
 """The counter, in the scope `optimizers`: i32, on the device."""
 
 
-def all_finite(gradients: Sequence[Node]) -> Node:
-    """Whether no element of any gradient is NaN or infinite; a rank-0 bool.
+def count_all_nonfinite(gradients: Sequence[Node]) -> Node:
+    """How many elements of all gradients are NaN or infinite; a rank-0 i32.
 
-    A left-to-right sum of i32 counts, one for each gradient: bools have no place in memory on
-    every device.
+    A left-to-right sum of one count for each gradient: bools have no place in memory on every
+    device.
     """
-    return ops.equal(reduce(ops.add, [count_nonfinite(x) for x in gradients]), 0)
+    return reduce(ops.add, [count_nonfinite(x) for x in gradients])
 
 
 def check_counter(ctx: Context, step: Node, *, skips: bool) -> None:

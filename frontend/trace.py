@@ -10,7 +10,7 @@ from stepforge.frontend.collect import GRADIENT, collect, variable_order
 from stepforge.frontend.context import Context
 from stepforge.frontend.describe import group_of, groups, unique, values_of_all
 from stepforge.frontend.dtypes import DTypeLike, float32
-from stepforge.frontend.entry_names import check_entry_names
+from stepforge.frontend.entry_names import check_entry_names, check_phase_names
 from stepforge.frontend.errors import OptimizerError
 from stepforge.frontend.global_step import GLOBAL_STEP_VARIABLE_NAME
 from stepforge.frontend.graph import Graph
@@ -18,6 +18,7 @@ from stepforge.frontend.hyperparameters import PARAM_TRAIN_LAST_STEP
 from stepforge.frontend.learning_rate import OPTIMIZERS_SCOPE
 from stepforge.frontend.nan_tracing import NONFINITE
 from stepforge.frontend.optimizers.base import Optimizer
+from stepforge.frontend.phases import split_phases
 from stepforge.frontend.program import EntryPoint, Group, Program
 from stepforge.frontend.resolve import Resolved
 from stepforge.frontend.schedules.cosine import (
@@ -41,6 +42,7 @@ def trace(
     parameters: Mapping[str, Sequence[str]] | None = None,
     loss_dtype: DTypeLike = float32,
     after_update: AfterUpdate | None = None,
+    phases: bool = False,
 ) -> Program:
     """One entry point for each optimizer, over the trainable variables of the Context.
 
@@ -50,6 +52,7 @@ def trace(
     loss_dtype: decides the dtype of slots and arithmetic, unless the optimizer says it.
     after_update: called with the Context and the graph after each optimizer, to change variables
         further (as `monotonic_projection` does) or to add outputs.
+    phases: two entry points more for each, `reduce` and `apply` (see `phases.py`).
 
     Slots, counters and settable hyperparameters are created in the Context. Raises OptimizerError
     for names that collide or are those of training artifacts, and for optimizers that would share
@@ -57,6 +60,8 @@ def trace(
     """
     named = {"step": optimizers} if isinstance(optimizers, Optimizer) else dict(optimizers)
     check_entry_names(named)
+    if phases:
+        check_phase_names(named)
     chosen = {name: _choose(context, name, parameters) for name in named}
     check_optimizers(named, context, chosen)
     entries: list[EntryPoint] = []
@@ -68,6 +73,8 @@ def trace(
         if after_update is not None:
             after_update(context, graph)
         entries.append(collect(name, context, graph))
+        if phases:
+            entries.extend(split_phases(name, context, graph))
         found.extend(groups(name, optimizer, context, chosen[name], loss_dtype))
     return program_of(context, entries, found, _formula(named))
 

@@ -49,10 +49,14 @@ def filled(sizes: Sequence[int], align: int) -> int:
     return sum(_rounded_up(size, align) for size in sizes)
 
 
-def length(sizes: Sequence[int], align: int) -> int:
-    """Elements of the whole arena, the gaps and the end included."""
+def length(sizes: Sequence[int], align: int, shards: int = 1) -> int:
+    """Elements of the whole arena, the gaps and the end included.
+
+    It divides into so many `shards` of equal length, each of whole units of alignment, or tiles.
+    """
     total = filled(sizes, align)
-    return _rounded_up(total, _TILE) if total > _TILED else total
+    unit = _TILE if total > _TILED else align
+    return shards * _rounded_up(-(-total // shards), unit)
 
 
 def _rounded_up(number: int, multiple: int) -> int:

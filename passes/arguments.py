@@ -9,6 +9,8 @@ from stepforge.passes.bindings import Attributes
 
 PREFIX: Final = "stepforge."
 ABI: Final = "stepforge.abi"
+SHARDS: Final = "stepforge.shards"
+"""Of a module: into how many equal ranges each arena divides; 1 if absent."""
 NAME: Final = "stepforge.name"
 ROLE: Final = "stepforge.role"
 RESULT: Final = "stepforge.result"

@@ -13,7 +13,7 @@ from typing import ClassVar, TypeAlias
 
 from stepforge.passes import arenas, bindings, isomorphism, packing
 from stepforge.passes.arenas import Arena
-from stepforge.passes.arguments import MEMBERS, NAME
+from stepforge.passes.arguments import MEMBERS, NAME, RESULT, SHARDS
 from stepforge.passes.bindings import Attributes, func, ir
 from stepforge.passes.errors import PassError
 from stepforge.passes.isomorphism import Update
@@ -30,24 +30,25 @@ Key: TypeAlias = tuple[arenas.Kind, str]
 
 
 def find_groups(
-    function: func.FuncOp, attributes: Sequence[Attributes], most_bytes: int
+    function: func.FuncOp, attributes: Sequence[Attributes], most_bytes: int, shards: int
 ) -> list[Group]:
-    """Two updates or more in each; an arena of a group has no more than `most_bytes`."""
+    """Two updates or more in each, or any for several shards; an arena of a group has no more than
+    `most_bytes`."""
     equal = dict[Hashable, list[Update]]()
     for update in isomorphism.find_updates(function, attributes):
         equal.setdefault(update.signature, []).append(update)
-    parts = [part for updates in equal.values() for part in _parts(updates, most_bytes)]
-    return [Group(tuple(part)) for part in parts if len(part) > 1]
+    parts = [part for updates in equal.values() for part in _parts(updates, most_bytes, shards)]
+    return [Group(tuple(part), shards) for part in parts if len(part) > 1 or shards > 1]
 
 
-def _parts(updates: Sequence[Update], most_bytes: int) -> Iterator[list[Update]]:
+def _parts(updates: Sequence[Update], most_bytes: int, shards: int) -> Iterator[list[Update]]:
     """The updates in order, in lists that fit."""
     width = max(packing.width(column) for column in updates[0].columns)
     align = packing.alignment(updates[0])
     part, filled = list[Update](), 0
     for update in updates:
         size = update.size
-        if part and arenas.length([filled, size], align) * width > most_bytes:
+        if part and arenas.length([filled, size], align, shards) * width > most_bytes:
             yield part
             part, filled = [], 0
         part.append(update)
@@ -58,8 +59,12 @@ def _parts(updates: Sequence[Update], most_bytes: int) -> Iterator[list[Update]]
 def agreed(
     found: Mapping[str, Sequence[Group]], attributes: Mapping[str, Sequence[Attributes]]
 ) -> set[ArenaKey]:
-    """The arenas, by their keys, that every function that uses one of their members has too."""
+    """The arenas, by their keys, that every function that uses one of their members has too.
+
+    One that does not update takes gradients in any arena, of which it has all members.
+    """
     keys = {name: [x for group in groups for x in group.keys] for name, groups in found.items()}
+    read = {name: _read_alone(given) for name, given in attributes.items()}
     claims = dict[Key, dict[str, ArenaKey | None]]()
     for name, given in attributes.items():
         for attrs in given:
@@ -74,16 +79,34 @@ def agreed(
         for claimed in keys.values()
         for arena in claimed
         if all(
-            other is arena or other == arena
+            other is arena or other == arena or (other is None and _takes(read[name], arena))
             for member in arena[1]
-            for other in claims[arena[0], member].values()
+            for name, other in claims[arena[0], member].items()
         )
     }
+
+
+def _read_alone(attributes: Sequence[Attributes]) -> set[str]:
+    """The gradients of a function without updates, of which these are the arguments'."""
+    if any(RESULT in attrs for attrs in attributes):
+        return set()
+    return {
+        str(bindings.text(attrs[NAME]))
+        for attrs in attributes
+        if NAME in attrs and arenas.kind_of(attrs) == "gradient"
+    }
+
+
+def _takes(gradients: set[str], arena: ArenaKey) -> bool:
+    kind, members = arena
+    return kind == "gradient" and gradients.issuperset(members)
 
 
 @dataclass(frozen=True, slots=True)
 class PackVariables(Pass):
     """Groups of equal updates become one loop over arenas, which are arguments and results.
+
+    A module for shards has arenas that divide into equal ranges, also of one variable alone.
 
     What is left: a variable without its like, an update that reads what is no argument of the
     function or that something else reads, and one whose arenas another function needs otherwise.
@@ -102,7 +125,10 @@ class PackVariables(Pass):
         functions = {f.name.value: f for f in bindings.functions(module)}
         attributes = {name: bindings.argument_attributes(f) for name, f in functions.items()}
         most = MAX_BYTES.get(str(self.backend), _UNLIMITED)
-        found = {name: find_groups(f, attributes[name], most) for name, f in functions.items()}
+        shards = bindings.integer(bindings.attributes(module.operation).get(SHARDS)) or 1
+        found = {
+            name: find_groups(f, attributes[name], most, shards) for name, f in functions.items()
+        }
         while True:
             keys = agreed(found, attributes)
             kept = {
@@ -116,6 +142,11 @@ class PackVariables(Pass):
         for name, function in functions.items():
             if found[name]:
                 packing.pack(function, attributes[name], found[name], names)
+        for name, function in functions.items():
+            read = _read_alone(attributes[name])
+            taken = [arena for key, arena in names.items() if _takes(read, key)]
+            if taken:
+                packing.view(function, attributes[name], taken)
 
     def check(self, module: ir.Module) -> None:
         packed = [x for a in arenas.of_module(module) if a.kind == "state" for x in a.members]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TypeAlias
 
 from stepforge.passes import arenas, bindings, rewriting
 from stepforge.passes.arenas import ALIGNED_BYTES, Arena
-from stepforge.passes.arguments import RESULT, ROLE
+from stepforge.passes.arguments import NAME, RESULT, ROLE
 from stepforge.passes.bindings import Attributes, func, ir, tensor
 from stepforge.passes.isomorphism import Column, Update
 
@@ -21,6 +22,8 @@ class Group:
     """Updates that become one, in the order of their variables."""
 
     updates: tuple[Update, ...]
+    shards: int = 1
+    """Into how many equal ranges its arenas divide."""
 
     @property
     def keys(self) -> tuple[ArenaKey, ...]:
@@ -35,7 +38,7 @@ class Group:
     @property
     def size(self) -> int:
         """Elements of each of its arenas."""
-        return arenas.length([update.size for update in self.updates], self.align)
+        return arenas.length([update.size for update in self.updates], self.align, self.shards)
 
 
 def width(column: Column) -> int:
@@ -119,21 +122,65 @@ def pack(
     function.operation.erase()
 
 
+def view(
+    function: func.FuncOp, attributes: Sequence[Attributes], gradients: Sequence[Arena]
+) -> None:
+    """Replace gradients of a function that does not update by arenas that others keep them in."""
+    number = {
+        bindings.text(attrs.get(NAME)): index
+        for index, attrs in enumerate(attributes)
+        if NAME in attrs and arenas.kind_of(attrs) == "gradient"
+    }
+    first = {number[arena.members[0]]: arena for arena in gradients}
+    packed = {number[member] for arena in gradients for member in arena.members}
+    places = list[tuple[ir.Type, Attributes, int | Arena]]()
+    for index, (type_, attrs) in enumerate(zip(function.type.inputs, attributes, strict=True)):
+        if index not in packed:
+            places.append((type_, attrs, index))
+        elif index in first:
+            arena = first[index]
+            flat = ir.RankedTensorType.get([arena.size], type_.element_type)
+            places.append((flat, arenas.attributes(arena, "gradient"), arena))
+    new = _empty_twin(function, [type_ for type_, _, _ in places], function.type.results)
+    block = bindings.body(new)
+    with ir.InsertionPoint(block), function.location:
+        for (_, _, place), argument in zip(places, block.arguments, strict=True):
+            if isinstance(place, int):
+                function.arguments[place].replace_all_uses_with(argument)
+                continue
+            old = [function.arguments[number[member]] for member in place.members]
+            starts = arenas.offsets([prod(x.type.shape) for x in old], place.align)
+            for value, start in zip(old, starts, strict=True):
+                value.replace_all_uses_with(_part(argument, start, value.type))
+    for op in bindings.operations(bindings.body(function)):
+        op.detach_from_parent()
+        block.append(op)
+    bindings.set_argument_attributes(new, [attrs for _, attrs, _ in places])
+    function.operation.erase()
+
+
 def _show_members(function: func.FuncOp, group: Group, column: int, arena: ir.Value) -> None:
     """Give what else reads a member, which may be a gradient, a view of its part."""
     sizes = [update.size for update in group.updates]
     starts = arenas.offsets(sizes, group.align)
-    for update, size, start in zip(group.updates, sizes, starts, strict=True):
+    for update, start in zip(group.updates, starts, strict=True):
         old = function.arguments[update.columns[column].number]
         if any(user != update.loop for user in bindings.users(old)):
-            shape = list(old.type.shape)
-            flat = tensor.extract_slice(
-                ir.RankedTensorType.get([size], old.type.element_type),
-                arena, [], [], [], [start], [size], [1],
-            )  # fmt: skip
-            groups = [list(range(len(shape)))]
-            view = flat if len(shape) == 1 else rewriting.expand(flat, shape, groups)
-            old.replace_all_uses_with(view)
+            old.replace_all_uses_with(_part(arena, start, old.type))
+
+
+def _part(arena: ir.Value, start: int, type_: ir.RankedTensorType) -> ir.Value:
+    """A view of what begins at element `start` of an arena, as a tensor of its own."""
+    shape = list(type_.shape)
+    flat = tensor.extract_slice(
+        ir.RankedTensorType.get([prod(shape)], type_.element_type),
+        arena, [], [], [], [start], [prod(shape)], [1],
+    )  # fmt: skip
+    if len(shape) == 1:
+        return flat
+    if not shape:
+        return rewriting.collapse(flat, [], [])
+    return rewriting.expand(flat, shape, [list(range(len(shape)))])
 
 
 def _places(

@@ -59,10 +59,12 @@ if TYPE_CHECKING:
     from stepforge.runtime.loading import load
     from stepforge.runtime.manifest import Manifest
     from stepforge.runtime.nan_logger import NanLogger, NanReport, Tracer
+    from stepforge.runtime.shards import ArenaRange, Piece, shard_ranges
     from stepforge.runtime.step import CompiledStep
     from stepforge.runtime.trainer import Trainer
 
 __all__ = [
+    "ArenaRange",
     "Artifact",
     "ArtifactCorruptError",
     "ArtifactError",
@@ -99,6 +101,7 @@ __all__ = [
     "NanLogger",
     "NanReport",
     "NotInitializedError",
+    "Piece",
     "Restored",
     "Row",
     "Saved",
@@ -117,9 +120,11 @@ __all__ = [
     "probe",
     "probe_all",
     "read_artifact",
+    "shard_ranges",
 ]
 
 _LAZY = {
+    "ArenaRange": "shards",
     "Artifact": "container",
     "Availability": "devices",
     "Checkpoints": "checkpoints",
@@ -132,6 +137,7 @@ _LAZY = {
     "Manifest": "manifest",
     "NanLogger": "nan_logger",
     "NanReport": "nan_logger",
+    "Piece": "shards",
     "Restored": "checkpoints",
     "Row": "history",
     "Saved": "events",
@@ -145,6 +151,7 @@ _LAZY = {
     "probe": "devices",
     "probe_all": "devices",
     "read_artifact": "container",
+    "shard_ranges": "shards",
 }
 
 

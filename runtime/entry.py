@@ -15,6 +15,7 @@ from stepforge.runtime.inputs import ROLES, Inputs, host_array
 from stepforge.runtime.manifest import Argument, Function, Scalar
 from stepforge.runtime.mappings import by_path
 from stepforge.runtime.names import listed, nearest
+from stepforge.runtime.phases import PARTIALS, is_phase
 from stepforge.runtime.scalars import DERIVATIONS, Evaluator, compile_program, host_arguments
 from stepforge.runtime.state import State
 
@@ -41,6 +42,7 @@ class EntryPoint:
         "_integers",
         "_numbers",
         "_outputs",
+        "_partials",
         "_table",
         "_tensors",
         "function",
@@ -60,6 +62,7 @@ class EntryPoint:
         ]
         self._arrays = inputs.arrays(function, "gradient")
         self._inputs = inputs.arrays(function, "input")
+        self._partials = inputs.arrays(function, PARTIALS)
         self._fast = tuple(
             (path[1:], array, array.dtype, array.shape) for path, array in self._arrays.items()
         )
@@ -72,9 +75,9 @@ class EntryPoint:
         self._call = Call(module, self.function.name, self._tensors, self._integers)
 
     @property
-    def takes_gradients(self) -> bool:
-        """Whether gradients come from outside, as a step's do and a training step's do not."""
-        return bool(self._arrays)
+    def is_step(self) -> bool:
+        """Whether gradients come from outside, as a training step's do not, and it is no phase."""
+        return bool(self._arrays) and not is_phase(self.function)
 
     @property
     def gradients(self) -> Mapping[str, Array]:
@@ -111,6 +114,22 @@ class EntryPoint:
                 f"{_difference(missing, extra)}"
             )
         _fill(self._inputs, given, lambda key: f"input {key!r} of {name}", InputError)
+
+    def check_partials(self, partials: Any) -> Array:
+        """Sums over the gradients as an array that `load_partials` takes. Raises InputError."""
+        ((name, array),) = self._partials.items()
+        where = f"partials {name!r} of {self.function.name!r}"
+        return checked(partials, where, array.dtype, array.shape)
+
+    def load_partials(self, partials: Array) -> None:
+        """Copy in what was checked."""
+        for array in self._partials.values():
+            array[...] = partials
+
+    def partials(self) -> Array:
+        """A copy of the sums that the last call of a first phase gave."""
+        (index,) = (i for i, r in enumerate(self.function.results) if r.role == PARTIALS)
+        return self._call.output(index)
 
     def _load_checked(self, gradients: Any) -> None:
         given = self._paths(gradients)
@@ -167,9 +186,8 @@ class EntryPoint:
 
 def default_entry(entries: Mapping[str, EntryPoint]) -> EntryPoint | None:
     """The only entry point, or the one named `step`; else the caller has to say."""
-    if len(entries) == 1:
-        return next(iter(entries.values()))
-    return entries.get("step")
+    whole = [entry for entry in entries.values() if not is_phase(entry.function)]
+    return whole[0] if len(whole) == 1 else entries.get("step")
 
 
 def _difference(missing: Sequence[str], extra: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Gradients and other inputs, in memory that the host writes and all functions share."""
+"""Gradients, partials and other inputs, in memory that the host writes and all functions share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stepforge.runtime.arrays import Array, numpy_dtype
 from stepforge.runtime.buffers import Memory, Tensor
 from stepforge.runtime.manifest import Argument, Function, Manifest
 
-ROLES = ("gradient", "input")
+ROLES = ("gradient", "partials", "input")
 
 
 class Inputs:
@@ -18,8 +18,8 @@ class Inputs:
     __slots__ = ("_parts", "_tensors")
 
     def __init__(self, functions: Sequence[Function], manifest: Manifest, memory: Memory) -> None:
-        self._tensors: dict[tuple[str, tuple[int, ...]], Tensor] = {
-            (a.name, a.shape): memory.shared(a.shape, numpy_dtype(a.dtype))
+        self._tensors: dict[tuple[str, tuple[int, ...], str], Tensor] = {
+            (a.name, a.shape, a.dtype): memory.shared(a.shape, numpy_dtype(a.dtype))
             for function in functions
             for a in function.arguments
             if a.role in ROLES
@@ -27,14 +27,14 @@ class Inputs:
         table = {v.name: v for v in manifest.variables}
         self._parts: dict[str, dict[str, Tensor]] = {}
         for arena in manifest.arenas:
-            whole = self._tensors.get((arena.name, (arena.size,)))
+            whole = self._tensors.get((arena.name, (arena.size,), arena.dtype))
             if whole is not None:
                 parts = {v.name: whole.part(start, v.shape) for v, start in members(arena, table)}
                 self._parts[arena.name] = parts
 
     def of(self, argument: Argument) -> Tensor:
         """What a function is given for an argument."""
-        return self._tensors[argument.name, argument.shape]
+        return self._tensors[argument.name, argument.shape, argument.dtype]
 
     def clear(self) -> None:
         """Give the memory back."""

@@ -19,8 +19,8 @@ ITEM_SIZES = {
     "int64": 8, "int32": 4, "int16": 2, "int8": 1, "bool": 1,
 }  # fmt: skip
 VARIABLE_ROLES = ("parameter", "slot", "counter", "hyperparameter", "buffer")
-ARGUMENT_ROLES = (*VARIABLE_ROLES, "gradient", "input", "scalars", "seed")
-RESULT_ROLES = ("state", "output", "initial")
+ARGUMENT_ROLES = (*VARIABLE_ROLES, "gradient", "partials", "input", "scalars", "seed")
+RESULT_ROLES = ("state", "output", "initial", "partials")
 STORAGES = ("device", "host")
 ARENA_KINDS = ("state", "gradient")
 DERIVATIONS = ("value", "one_minus", "log")
@@ -102,8 +102,8 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One result of an exported function: the new `state` of an argument, an `output`, or the
-    `initial` value of the variable of that name.
+    """One result of an exported function: the new `state` of an argument, an `output`, the
+    `initial` value of the variable of that name, or `partials` for the argument of that name.
     """
 
     name: str
@@ -213,6 +213,8 @@ class Manifest:
     variables: tuple[Variable, ...]
     groups: tuple[Group, ...] = ()
     arenas: tuple[Arena, ...] = ()
+    shards: int = 1
+    """Into how many equal ranges each arena divides, each aligned."""
     nan_tracing: bool = False
     alignment: int = 64
     facts: tuple[tuple[str, str], ...] = ()

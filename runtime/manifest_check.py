@@ -26,6 +26,7 @@ from stepforge.runtime.manifest import (
     Manifest,
     Variable,
 )
+from stepforge.runtime.phases import check_phases
 from stepforge.runtime.scalars import compile_program, host_arguments, inputs
 
 MAX_BYTES = 2**46
@@ -58,6 +59,12 @@ def check(manifest: Manifest) -> None:
         seen.add(variable.name)
     arenas = _unique("arena", manifest.arenas, lambda a: a.name)
     check_arenas(manifest.arenas, table, alignment, _require)
+    for arena in manifest.arenas:
+        bytes_, rest = divmod(arena.size * ITEM_SIZES[arena.dtype], max(1, manifest.shards))
+        fits = manifest.shards >= 1 and not rest and not bytes_ % alignment
+        fits = fits or manifest.shards == 1
+        rule = f"does not divide into {manifest.shards} equal ranges, each aligned"
+        _require(fits, f"arena {arena.name!r} {rule}")
     held = {(a.kind, name) for a in manifest.arenas for name in a.variables}
     functions = _unique("function", manifest.functions, lambda f: f.name)
     for function in manifest.functions:
@@ -66,6 +73,7 @@ def check(manifest: Manifest) -> None:
             kind = "gradient" if a.role == "gradient" else "state"
             _require((kind, a.name) not in held, f"{a.name!r} is an argument and in an arena")
     _check_inputs(functions)
+    check_phases(functions, _require)
     for index, group in enumerate(manifest.groups):
         _check_group(f"group {index}", group, table, functions)
 

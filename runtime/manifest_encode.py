@@ -53,6 +53,8 @@ def to_json(manifest: Manifest) -> bytes:
         "targets": [_target(t) for t in manifest.targets],
         "variables": _variables(manifest.variables, initializers, index),
     }
+    if manifest.shards != 1:
+        document["shards"] = manifest.shards
     text = json.dumps(
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )

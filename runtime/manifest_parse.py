@@ -31,6 +31,7 @@ MAX_ARENAS = 16_384
 MAX_HYPERPARAMETERS = 256
 MAX_SCALAR_ROWS = 4_096
 MAX_LIST = 256
+MAX_SHARDS = 65_536
 
 
 def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
@@ -46,7 +47,7 @@ def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
     keys = root.fields(
         "abi", "alignment", "arenas", "facts", "format_version", "formula", "functions", "groups",
         "initializers", "iree_version", "nan_tracing", "package_version", "targets",
-        "variables",
+        "variables", *(["shards"] if root.has("shards") else []),
     )  # fmt: skip
     initializers = keys["initializers"].each(MAX_VARIABLES, _initializer)
     tables = Tables(read_variables(keys["variables"], initializers))
@@ -59,6 +60,7 @@ def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
         variables=tables.variables,
         groups=keys["groups"].each(MAX_GROUPS, partial(_group, tables)),
         arenas=keys["arenas"].each(MAX_ARENAS, partial(_arena, tables)),
+        shards=keys["shards"].integer(2, MAX_SHARDS) if "shards" in keys else 1,
         nan_tracing=keys["nan_tracing"].boolean(),
         alignment=keys["alignment"].integer(1, 2**20),
         facts=keys["facts"].each(MAX_LIST, _fact),

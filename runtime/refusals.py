@@ -29,5 +29,10 @@ def refuse_step(function: object, functions: Collection[str]) -> NoReturn:
             f"the artifact has several entry points; name one: step(gradients, function=...), "
             f"of {listed(functions)}"
         )
+    if function in functions:
+        raise InputError(
+            f"step: {function!r} is one phase of a step; call reduce(gradients), then "
+            "apply(gradients, partials)"
+        )
     hint = nearest(str(function), functions)
     raise UnknownNameError(f"no entry point {function!r}{hint}")

@@ -24,6 +24,7 @@ from stepforge.runtime.manifest import Manifest, Scalar
 from stepforge.runtime.mappings import Gradients, Slots, Values, by_path, find_path, plain
 from stepforge.runtime.names import listed
 from stepforge.runtime.nan_logger import NONFINITE, NanReport, Tracer, check_tracer, tell
+from stepforge.runtime.phases import Phase, find_phase, is_phase
 from stepforge.runtime.refusals import refuse_call, refuse_step
 from stepforge.runtime.session import Session
 
@@ -204,7 +205,7 @@ class CompiledStep:
             gradients = plain(gradients)
         with self._session.lock:
             self._session.check_usable()
-            if entry is None or not entry.takes_gradients:
+            if entry is None or not entry.is_step:
                 refuse_step(function, self._entries)
             if gradients is not None:
                 entry.load(gradients)
@@ -213,6 +214,51 @@ class CompiledStep:
             if not tracers:
                 return
             found = self._nonfinite(entry)
+        # Outside the lock: a tracer may use the step.
+        tell(tracers, found)
+
+    def reduce(
+        self, gradients: Mapping[str, Any] | None = None, *, function: str | None = None
+    ) -> Array:
+        """The first phase of a step: what it sums over all gradients. The state is only read.
+
+        For steps that some share between them: the partials of all, added up, are what each gives
+        to `apply`. gradients, function: as `step` takes them; also what it raises, and InputError
+        for an artifact that was compiled without phases.
+        """
+        given = plain(gradients)  # outside the lock, as for a step
+        with self._session.lock:
+            self._session.check_usable()
+            entry = self._phase(function, "reduce")
+            if given is not None:
+                entry.load(given)
+            self._session.run(entry)
+            return entry.partials()
+
+    def apply(
+        self,
+        gradients: Mapping[str, Any] | None,
+        partials: Any,
+        *,
+        function: str | None = None,
+        wait: bool = True,
+    ) -> None:
+        """The second phase: one step in place, with sums over all gradients from outside.
+
+        gradients: None takes those in `self.gradients`, which `reduce` was given. partials: an
+        array as `reduce` returns it, the sum of all shards'. The rest is as in `step`.
+        """
+        given = plain(gradients)  # outside the lock, as for a step
+        with self._session.lock:
+            self._session.check_usable()
+            entry = self._phase(function, "apply")
+            sums = entry.check_partials(partials)
+            if given is not None:
+                entry.load(given)
+            entry.load_partials(sums)
+            tracers = self._tracers
+            self._session.run(entry, wait=wait or bool(tracers))
+            found = self._nonfinite(entry) if tracers else ()
         # Outside the lock: a tracer may use the step.
         tell(tracers, found)
 
@@ -351,7 +397,7 @@ class CompiledStep:
             self._session.check_usable()
             function = self._training_function() if called == TRAIN_STEP else called
             entry = self._entry(function)
-            if entry is None or entry.takes_gradients:
+            if entry is None or entry.is_step:
                 refuse_call(called, plain_names(steps_of(self._manifest.functions)))
             if function in self._sized:
                 function, inputs = self._sized[function].choose(inputs, called)
@@ -383,6 +429,13 @@ class CompiledStep:
         known = GLOBAL_STEP in self._session.state.variables
         number = int(self._session.read_number(GLOBAL_STEP)) if known else 0
         return tuple(NanReport(path, number, count) for path, count in found.items())
+
+    def _phase(self, function: str | None, phase: Phase) -> EntryPoint:
+        name = function
+        if name is None and self._default is not None:
+            name = self._default.function.name
+        functions = {name: is_phase(entry.function) for name, entry in self._entries.items()}
+        return self._entries[find_phase(functions, name, phase)]
 
     def _entry(self, function: object) -> EntryPoint | None:
         return self._entries.get(function) if isinstance(function, str) else None

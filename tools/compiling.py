@@ -30,7 +30,8 @@ LAYOUTS: tuple[Layout, ...] = ("packed", "separate")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """`name`: of the optimizer. `files`: target -> where its artifact goes. `isolate`: run the
-    compiler in a process of its own, for `timeout` seconds at most. `layout`: of the variables."""
+    compiler in a process of its own, for `timeout` seconds at most. `layout`: of the variables.
+    `phases`: export both halves of the step too. `shards`: what arenas divide into."""
 
     name: str
     recipe: Recipe
@@ -41,6 +42,8 @@ class Job:
     force: bool
     isolate: bool = False
     timeout: float | None = None
+    phases: bool = False
+    shards: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,7 @@ def _work(job: Job) -> tuple[Callable[[str], Artifact], str]:
         _refuse(recipe, "--accumulate", recipe.accumulate, "--after-update", recipe.after_update)
         specs = _specs(recipe)
         return lambda target: _compile(job, target, specs), f"{len(specs)} parameters"
+    _refuse(recipe, "--phases", job.phases, "--shards", job.shards > 1)
     _refuse(recipe, "--params", recipe.params, "--include", recipe.include or recipe.exclude)
     if not recipe.inputs:
         raise ToolError("a training step needs inputs: give --input NAME=SHAPExDTYPE for each")
@@ -129,6 +133,8 @@ def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
         isolate=job.isolate,
         timeout=job.timeout,
         layout=job.layout,
+        phases=job.phases,
+        shards=job.shards,
     )
 
 

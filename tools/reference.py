@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from stepforge.frontend.entry_names import INITIALIZE, TRAIN_STEP
+from stepforge.frontend.entry_names import INITIALIZE, TRAIN_STEP, phase_names
 from stepforge.frontend.program import Argument, EntryPoint, Program
 from stepforge.frontend.program_json import program_from_json
 from stepforge.runtime.container import Artifact
+from stepforge.runtime.phases import is_phase
 from stepforge.runtime.scalars import DERIVATIONS
 from stepforge.tools.bounds import ACCURACY, Accuracy, Bounded, evaluate_bounded
 from stepforge.tools.error_rules import Array
@@ -31,12 +32,12 @@ class Reference:
         """The results by name, each state's new value among them.
 
         state: every variable by path, numbers of the host unrounded; given: gradients by path,
-        inputs by name.
+        partials and inputs by name.
         """
         host = [x.node for x in self.entry.arguments if x.storage == "host"]
         inputs = {
             x.node.attributes["name"]: _value(
-                x, given if x.role in ("gradient", "input") else state
+                x, given if x.role in ("gradient", "partials", "input") else state
             )
             for x in self.entry.arguments
         }
@@ -52,12 +53,20 @@ def _value(argument: Argument, values: Values) -> Array:
 
 
 def reference(artifact: Artifact, function: str | None = None) -> Reference:
-    """The entry point called `function`; by default the only one, or the one that trains.
+    """The first of `references`."""
+    return references(artifact, function)[0]
+
+
+def references(artifact: Artifact, function: str | None = None) -> tuple[Reference, ...]:
+    """The entry point called `function`, and its phases if it has any; by default the only one, or
+    the one that trains.
 
     Raises ToolError.
     """
     program: Program = program_from_json(artifact.graph_json)
-    entries = {x.name: x for x in program.entry_points if x.name != INITIALIZE}
+    phases = {f.name for f in artifact.manifest.functions if is_phase(f)}
+    found = {x.name: x for x in program.entry_points if x.name != INITIALIZE}
+    entries = {name: x for name, x in found.items() if name not in phases}
     name = function
     if function is None and (len(entries) == 1 or TRAIN_STEP in entries):
         name = next(iter(entries))
@@ -66,4 +75,6 @@ def reference(artifact: Artifact, function: str | None = None) -> Reference:
             f"the artifact has the entry points {', '.join(entries)}; name one with --function"
             + ("" if name is None else f", got {name!r}")
         )
-    return Reference(entries[name], ACCURACY[artifact.manifest.targets[0].device])
+    accuracy = ACCURACY[artifact.manifest.targets[0].device]
+    names = (name, *(x for x in phase_names(name) if x in phases))
+    return tuple(Reference(found[x], accuracy) for x in names)

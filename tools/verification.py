@@ -16,10 +16,11 @@ from stepforge.runtime.batch_sizes import variant
 from stepforge.runtime.container import Artifact
 from stepforge.runtime.loading import load
 from stepforge.runtime.manifest import Argument, Function, Manifest, Variable
+from stepforge.runtime.phases import is_phase, partials_of, step_of
 from stepforge.runtime.step import ACCUMULATE_STEPS, MICRO_STEP, CompiledStep
 from stepforge.tools.bounds import Bounded
 from stepforge.tools.error_rules import TINY, Array
-from stepforge.tools.reference import Reference, reference
+from stepforge.tools.reference import Reference, references
 
 # One unit in the last place, relative; whole numbers count as they are.
 UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -62,14 +63,18 @@ class Verdict:
 def verify(
     artifact: Artifact, device: str, *, steps: int, seed: int, function: str | None = None
 ) -> Verdict:
-    """Take seeded steps on the device; compare each with the evaluator from the same state."""
-    expected = reference(artifact, function)
+    """Take seeded steps on the device; compare each with the evaluator from the same state.
+
+    A step with phases is taken as often in them.
+    """
+    expected = references(artifact, function)
     worst: dict[str, Deviation] = {}
     with load(artifact, device=device) as optimizer:
         optimizer.initialize(_first_parameters(artifact, seed))
         for step in range(steps):
-            for found in _one_step(optimizer, expected, step, seed):
-                worst[found.kind] = _worse(worst.get(found.kind), found)
+            for called in expected:
+                for found in _one_step(optimizer, called, step, seed):
+                    worst[found.kind] = _worse(worst.get(found.kind), found)
     return Verdict(
         device=device,
         steps=steps,
@@ -93,6 +98,7 @@ def _one_step(
         optimizer.write_number(MICRO_STEP, last if plain == TRAIN_STEP else 0)
     before = {path: _read(optimizer, variable) for path, variable in variables.items()}
     given = random_arguments(function, optimizer.manifest, step, seed)
+    given |= _partials(optimizer, function, given)
     exact = expected.step(before, given)
     outputs = _call(optimizer, plain, function, given)
     for result in expected.entry.results:
@@ -102,7 +108,7 @@ def _one_step(
             kind = variable.role if variable.slot is None else f"{variable.role} {variable.slot}"
         elif result.name in outputs:
             old = got = outputs[result.name]
-            kind = "output"
+            kind = result.role
         else:
             continue  # the count of non-finite values
         arrays = np.asarray(old), np.asarray(got)
@@ -114,11 +120,36 @@ def _call(
 ) -> Mapping[str, Any]:
     """One call, of the function that is called so in any batch size; the outputs by name."""
     if any(x.role == "gradient" for x in function.arguments):
-        optimizer.step(given, function=function.name)
-        return {}
+        return _update(optimizer, function, given)
     if plain == EVALUATE:
         return optimizer.evaluate(**given)
     return optimizer.predict(**given) if plain == PREDICT else optimizer.train_step(**given)
+
+
+def _update(
+    optimizer: CompiledStep, function: Function, given: Mapping[str, Array]
+) -> Mapping[str, Array]:
+    """A step, or one phase of it."""
+    sums = partials_of(function)
+    gradients = {name: x for name, x in given.items() if name not in sums}
+    if not is_phase(function):
+        optimizer.step(gradients, function=function.name)
+        return {}
+    step = step_of(function.name)
+    if not sums:
+        (name,) = (result.name for result in function.results)
+        return {name: optimizer.reduce(gradients, function=step)}
+    (name,) = sums
+    optimizer.apply(gradients, given[name], function=step)
+    return {}
+
+
+def _partials(
+    optimizer: CompiledStep, function: Function, gradients: Mapping[str, Array]
+) -> dict[str, Array]:
+    """What a second phase is given by the first."""
+    step = step_of(function.name)
+    return {name: optimizer.reduce(gradients, function=step) for name in partials_of(function)}
 
 
 def _read(optimizer: CompiledStep, variable: Variable) -> Any:

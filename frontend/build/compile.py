@@ -15,6 +15,7 @@ from stepforge.frontend.build.collector import paused
 from stepforge.frontend.build.describe import describe
 from stepforge.frontend.build.in_place_check import check_in_place, check_order
 from stepforge.frontend.build.parameters import parameter_specs
+from stepforge.frontend.build.phases_check import check_phases
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DTypeLike, float32
 from stepforge.frontend.emit import emit
@@ -43,6 +44,7 @@ from stepforge.runtime.manifest import Manifest
 from stepforge.runtime.manifest import Target as TargetRow
 
 _CPU = "cpu"
+_MOST_SHARDS = 65_536
 _NOT_HERE = (
     runtime.CpuMismatchError,
     runtime.DeviceMismatchError,
@@ -64,6 +66,8 @@ def compile_optimizer(
     isolate: bool = False,
     timeout: float | None = None,
     layout: Layout = "packed",
+    phases: bool = False,
+    shards: int = 1,
     force: bool = False,
 ) -> Artifact:
     """Compile an optimizer's step over `parameters` for one target.
@@ -81,13 +85,17 @@ def compile_optimizer(
         such run is stopped after `timeout` seconds.
     layout: "packed" keeps variables whose updates are alike in one piece of memory and updates them
         with one dispatch; "separate" keeps a tensor for each, for hosts that own their tensors.
+    phases: for a step with reductions over all gradients, export its two halves too: "reduce" gives
+        partial sums, which shards add up, and "apply" takes the step with them.
+    shards: pads the arenas so that each divides into so many equal ranges of whole 64 bytes
+        (`stepforge.runtime.shard_ranges`); wants the packed layout.
 
     Before it is returned the artifact is proved: its in-place build gives bit for bit what a plain
     build gives, on a device of the target or, where there is none, on this machine's CPU.
 
     Raises FrontendError, PassError and StepforgeRuntimeError, each saying what to do.
     """
-    how = compiling(isolate, timeout, layout)
+    how = compiling(isolate, timeout, layout, shards)
     chosen = parse_target(target)
     specs = parameter_specs(parameters)
     check_dtypes(chosen, [spec.dtype.name for spec in specs])
@@ -99,7 +107,12 @@ def compile_optimizer(
         for spec in specs:
             context.variable(spec.name, spec.shape, spec.dtype, initializer=required())
         program = trace(
-            optimizer, context, parameters=updates, loss_dtype=loss_dtype, after_update=after_update
+            optimizer,
+            context,
+            parameters=updates,
+            loss_dtype=loss_dtype,
+            after_update=after_update,
+            phases=phases,
         )
         made = compile_program(program, chosen, dump_ir=folder, how=how)
     if output is None:
@@ -115,10 +128,14 @@ class Compiling:
     isolate: bool = False
     timeout: float | None = None
     layout: Layout = "packed"
+    shards: int = 1
 
 
-def compiling(isolate: bool, timeout: float | None, layout: Layout = "packed") -> Compiling:
-    """Raises FrontendError for a timeout without isolation, and for an unknown layout."""
+def compiling(
+    isolate: bool, timeout: float | None, layout: Layout = "packed", shards: int = 1
+) -> Compiling:
+    """Raises FrontendError for a timeout without isolation, an unknown layout, and for shards that
+    are no number, or have nothing to divide."""
     if layout not in get_args(Layout):
         raise FrontendError(
             "variables are laid out in one of two ways",
@@ -132,7 +149,20 @@ def compiling(isolate: bool, timeout: float | None, layout: Layout = "packed") -
             got=f"isolate={isolate} and timeout={timeout!r}",
             hint="give isolate=True (--isolate), or leave the timeout out",
         )
-    return Compiling(isolate, timeout, layout)
+    if type(shards) is not int or not 1 <= shards <= _MOST_SHARDS:
+        raise FrontendError(
+            "arenas divide into a number of shards",
+            expected=f"1 to {_MOST_SHARDS}",
+            got=repr(shards),
+        )
+    if shards > 1 and layout == "separate":
+        raise FrontendError(
+            "shards are ranges of arenas, and layout='separate' makes none",
+            expected="layout='packed'",
+            got=f"shards={shards}",
+            hint="leave one of the two out",
+        )
+    return Compiling(isolate, timeout, layout, shards)
 
 
 def compile_program(
@@ -143,7 +173,7 @@ def compile_program(
     how: Compiling = Compiling(),
 ) -> Artifact:
     """Compile and prove a traced program. Raises as `compile_optimizer` does."""
-    text = emit(program)
+    text = emit(program, shards=how.shards)
     if not _may_run_here(target):
         compiled = compile_module(
             text,
@@ -153,19 +183,19 @@ def compile_program(
             isolate=how.isolate,
             timeout=how.timeout,
         )
-        made = _artifact(program, target, compiled, _pack(program, compiled))
+        made = _artifact(program, target, compiled, _pack(program, compiled, how))
         _prove_elsewhere(made, text, how)
         return made
     shared = target.name == _CPU and dump_ir is None
     pair = _cpu_pair(text, how) if shared else _pair(text, target, how, dump_ir)
-    packed = _pack(program, pair.in_place)
+    packed = _pack(program, pair.in_place, how)
     made = _artifact(program, target, pair.in_place, packed)
     try:
         in_place, plain = load_module(packed), _loaded(pair.plain, packed.manifest)
     except _NOT_HERE:
         _prove_elsewhere(made, text, how)
         return made
-    check_in_place(made.manifest, in_place, plain)
+    _prove(made.manifest, in_place, plain)
     return made
 
 
@@ -181,9 +211,10 @@ def _artifact(
     )
 
 
-def _pack(program: Program, compiled: Compiled) -> runtime.Artifact:
+def _pack(program: Program, compiled: Compiled, how: Compiling) -> runtime.Artifact:
     """Read back at once: what is returned is what a loader would accept."""
     manifest = describe(program, compiled.info, compiled.arenas, compiled.statistics)
+    manifest = replace(manifest, shards=how.shards)
     return made_artifact(compiled.vmfb, manifest, program_to_json(program).encode())
 
 
@@ -205,7 +236,12 @@ def _prove_elsewhere(made: Artifact, text: str, how: Compiling) -> None:
     check_order(made.statistics, made.manifest.functions)
     pair = _cpu_pair(text, how)
     manifest = describe(made.program, pair.in_place.info, pair.in_place.arenas)
-    check_in_place(manifest, *(_loaded(x, manifest) for x in (pair.in_place, pair.plain)))
+    _prove(manifest, *(_loaded(x, manifest) for x in (pair.in_place, pair.plain)))
+
+
+def _prove(manifest: Manifest, in_place: Module, plain: Module) -> None:
+    check_in_place(manifest, in_place, plain)
+    check_phases(manifest, in_place)
 
 
 def _pair(text: str, target: Target | str, how: Compiling, dump_ir: Path | None = None) -> Pair:

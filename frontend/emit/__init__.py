@@ -2,7 +2,8 @@
 
 What passes may rely on, besides valid MLIR without dynamic shapes:
 
-- `module attributes {stepforge.abi = 1 : i64}`, one public `func.func` per entry point, one block.
+- `module attributes {stepforge.abi = 1 : i64}`, and `stepforge.shards` if there are several; one
+  public `func.func` per entry point, one block.
 - Arguments in the order of the entry point, each with `stepforge.name` and `stepforge.role`, and
   `stepforge.result = N : index` when result N is its new value. Device arguments are tensors (bools
   `tensor<..xi8>`), host scalars `f32` or `i64`. With a scalar table, host scalars are no arguments;
@@ -50,14 +51,16 @@ if TYPE_CHECKING:
 __all__ = ["EMIT", "EmitError", "emit"]
 
 
-def emit(program: Program, *, locations: bool = False) -> str:
+def emit(program: Program, *, locations: bool = False, shards: int = 1) -> str:
     """The MLIR text of all entry points of a program.
 
+    shards: how many equal ranges arenas are to divide into.
     locations: whether each operation says the user's line that made it, for diagnostics.
 
     Raises EmitError for a host scalar that is neither f32 nor i64 (in a table: an integer).
     """
-    module = Module({"stepforge.abi": "1 : i64"})
+    sharded = {"stepforge.shards": f"{shards} : i64"} if shards > 1 else {}
+    module = Module({"stepforge.abi": "1 : i64", **sharded})
     for entry in program.entry_points:
         emit_function(module, entry)
     return module.finish(locations=locations)

@@ -37,6 +37,6 @@ def commands(heading: str, index: int = 0) -> str:
 def code() -> dict[str, Any]:
     """The page's reader of manifests and its evaluator of scalar programs, as names."""
     names: dict[str, Any] = {"__name__": "abi"}
-    for heading in ("The manifest", "Arenas", "Host scalars"):
+    for heading in ("The manifest", "Arenas", "Arenas in shards", "Host scalars"):
         exec(pages.fence(PAGE, heading, "python"), names)
     return names

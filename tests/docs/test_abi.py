@@ -39,6 +39,7 @@ from stepforge.runtime.manifest import (
     Variable,
 )
 from stepforge.runtime.scalars import CASTS, OPS, compile_program
+from stepforge.runtime.shards import shard_ranges
 
 # Name -> (optimizer, parameters of the Context): every way of passing scalars, every scalar op.
 PROGRAMS: Mapping[str, tuple[Optimizer, dict[str, Any]]] = {
@@ -201,6 +202,21 @@ def test_roles_are_listed_in_order() -> None:
     on_host = ["hyperparameter", "counter"]
     assert [r for r in roles if r in _ROLES] == [*_ROLES, *on_host]
     assert roles[roles.index("input") + 1] == "scalars"
+
+
+@pytest.mark.compiler
+def test_the_page_divides_arenas_as_the_runtime_does(tmp_path: Path) -> None:
+    from stepforge.frontend import compile_optimizer  # noqa: PLC0415
+
+    shapes = {"a": "7x5xf32", "b": "33xf32", "c": "200xf32"}
+    made, code = compile_optimizer(Adam(), shapes, shards=3), abi_page.code()
+    path = made.save(tmp_path / "sharded.vmfb")
+    manifest: dict[str, Any] = code["read"](path)
+    for rank in range(3):
+        ranges = shard_ranges(made.manifest, rank)
+        for arena, kept in zip(manifest["arenas"], ranges, strict=True):
+            pieces = {x.variable: (x.start, x.stop, x.at) for x in kept.pieces}
+            assert code["shard"](manifest, arena, rank) == pieces
 
 
 def test_initializers_are_listed() -> None:

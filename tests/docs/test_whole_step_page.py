@@ -18,7 +18,7 @@ def test_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {}
     for fence in pages.fences(PAGE):
         exec(compile(fence.text, f"{PAGE}, {fence.heading}", "exec"), names)
-    assert capsys.readouterr().out == "1 1\n"
+    assert capsys.readouterr().out == "[12.] 1\n1 1\n"
     # After one step, which keeps what it is given, both are the parameter.
     assert sorted(names["trained"]) == ["b", "w"]
     assert not np.array_equal(names["trained"]["w"], names["parameters"]["w"])

@@ -126,7 +126,23 @@ def full() -> Manifest:
     )
 
 
-@pytest.mark.parametrize("manifest", [small(), full(), large(50)])
+SUMS = Result("sum_of_squares", "partials", "float32", (1,))
+
+
+def with_phases(**fields: Any) -> Manifest:
+    """`step` in two phases, of which `fields` are changed in the first."""
+    base = small()
+    step = base.functions[0]
+    gradients = tuple(a for a in step.arguments if a.role == "gradient")
+    first = dataclasses.replace(Function("reduce", gradients, (SUMS,)), **fields)
+    taken = Argument(SUMS.name, "partials", SUMS.dtype, SUMS.shape)
+    place = step.arguments.index(gradients[-1]) + 1
+    arguments = (*step.arguments[:place], taken, *step.arguments[place:])
+    second = dataclasses.replace(step, name="apply", arguments=arguments)
+    return dataclasses.replace(base, functions=(step, first, second))
+
+
+@pytest.mark.parametrize("manifest", [small(), full(), large(50), with_phases()])
 def test_round_trip(manifest: Manifest) -> None:
     check(manifest)
     data = to_json(manifest)
@@ -223,7 +239,19 @@ def program(*rows: tuple[Any, ...], **fields: Any) -> ScalarProgram:
     return ScalarProgram("float32", rows, **fields)
 
 
+COUNT = Result("nonfinite_count", "partials", "int32", (1,))
 RULES: list[tuple[Manifest, str]] = [
+    (with_phases(results=(COUNT,)), "function 'apply': partials that no first phase gives"),
+    (with_phases(results=()), "function 'apply': partials that no first phase gives"),
+    (with_phases(name="reduces"), "function 'reduces': partials of no step's phase"),
+    (
+        with_phases(results=(Result("x", "output", "int32"), SUMS)),
+        "function 'reduce': results besides the partials",
+    ),
+    (
+        with_phases(results=(SUMS, COUNT)),
+        "function 'reduce': partials of no step's phase",
+    ),
     (dataclasses.replace(small(), targets=()), "exactly one target"),
     (dataclasses.replace(small(), targets=(Target("x", "x", "tpu"),)), "target device 'tpu'"),
     (dataclasses.replace(small(), alignment=48), "power of two"),

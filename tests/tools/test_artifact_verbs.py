@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +17,8 @@ from stepforge.tools.bounds import Accuracy
 from stepforge.tools.commands import bench
 
 pytestmark = pytest.mark.compiler
+
+Compiled = Callable[[Sequence[str]], Path]
 
 
 def test_inspect_shows_the_artifact(cli, artifact: Path) -> None:
@@ -54,6 +56,29 @@ def test_verify_compares_with_the_graph(cli, artifact: Path) -> None:
         assert kinds["parameter"]["elements"] == 5 * 36
         assert 0 < kinds["slot 2nd_moment"]["of_bound"] <= 1
         assert kinds["counter"]["of_bound"] == 0
+
+
+def test_a_step_with_phases_is_verified_in_them_too(cli, compiled: Compiled) -> None:
+    path = compiled(("--set", "clip_global_norm=1", "--phases"))
+    text = cli("inspect", path).stdout
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "reduce 2 gradient partials sum_of_squares" in rows
+    assert any(row.startswith("apply 2 parameter, 4 slot, 2 gradient, 1 partials") for row in rows)
+    facts = json.loads(cli("verify", path, "--device", "local-sync", "--steps", 3, "--json").stdout)
+    (verdict,) = facts["devices"]
+    kinds = {item["kind"]: item for item in verdict["deviations"]}
+    assert verdict["passed"]
+    assert kinds["partials"]["elements"] == 3
+    assert 0 < kinds["partials"]["of_bound"] <= 1
+    assert kinds["parameter"]["elements"] == 2 * 3 * 36
+    assert "the entry points step;" in cli("verify", path, "--function", "apply", code=2).stderr
+
+
+def test_inspect_prints_the_ranges_of_shards(cli, compiled: Compiled) -> None:
+    text = cli("inspect", compiled(("--shards", "3"))).stdout
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "arena type of each of 3 shards" in rows
+    assert "@arena0 48xfloat32 2 variables [16 r, 16 (r + 1))" in rows
 
 
 def test_verify_fails_past_the_bound(cli, artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

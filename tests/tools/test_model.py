@@ -131,6 +131,7 @@ REFUSED = {
     ("--model", "no.py:loss", "--input", "x=4xf32"): "there is no file no.py",
     ("--model", "no.such:loss", "--input", "x=4xf32"): "does not run: ModuleNotFoundError",
     ("--model", "{model}:loss", "--params", "p.npz"): "--params belongs to parameters without",
+    ("--model", "{model}:loss", "--phases"): "--phases belongs to parameters without a model",
     ("--params", "{model}", "--input", "x=4xf32"): "--input belongs to a model (--model)",
     ("--params", "{model}", "--batch", "2"): "--batch belongs to a model (--model)",
     ("--model", "{model}:loss", "--input", "x=?x4xf32"): "needs the sizes that the artifact is to",

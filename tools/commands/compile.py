@@ -125,6 +125,18 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     show_default=True,
     help="Keep variables whose updates are alike in one piece of memory, or each in its own.",
 )
+@click.option(
+    "--shards",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Pad the memory of packed variables to N equal ranges, for as many workers.",
+)
+@click.option(
+    "--phases",
+    is_flag=True,
+    help="Export the two halves of a step that sums over all gradients, for shards.",
+)
 @click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Keep every stage.")
 @click.option(
     "--isolate", is_flag=True, help="Run the compiler in a process of its own: it may crash alone."
@@ -154,6 +166,8 @@ def compile_command(
     config: Path | None,
     loss_dtype: str,
     layout: Layout,
+    phases: bool,
+    shards: int,
     dump_ir: Path | None,
     isolate: bool,
     timeout: float | None,
@@ -194,6 +208,8 @@ def compile_command(
         files=output_paths(optimizer, targets, output, force),
         loss_dtype=loss_dtype,
         layout=layout,
+        phases=phases,
+        shards=shards,
         dump_ir=dump_ir,
         force=force,
         isolate=isolate,

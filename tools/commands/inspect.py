@@ -63,7 +63,9 @@ def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[
         yield table(inputs, ("input", "type", "of"))
     yield table(list(_totals(manifest)), ("variables", "count", "elements", "bytes"))
     if manifest.arenas:
-        yield table(list(_arenas(manifest)), ("arena", "type", "of"))
+        several = manifest.shards > 1
+        headings = (f"each of {manifest.shards} shards",) if several else ()
+        yield table(list(_arenas(manifest)), ("arena", "type", "of", *headings))
     for group in manifest.groups:
         settings = table(list(_hyperparameters(group)), (_group_title(group), "value", ""))
         yield settings + _members(group, None if list_variables else _MEMBERS)
@@ -86,12 +88,10 @@ def _functions(manifest: Manifest) -> Iterator[Row]:
         counted = ", ".join(f"{roles.count(role)} {role}" for role in dict.fromkeys(roles))
         outputs = [result.name for result in function.results if result.role == "output"]
         initial = sum(result.role == "initial" for result in function.results)
-        values = (
-            f"{initial} initial"
-            if initial
-            else f"{sum(x.result is not None for x in arguments)} state"
-        )
-        yield function.name, counted, ", ".join((values, *outputs))
+        partials = [f"partials {x.name}" for x in function.results if x.role == "partials"]
+        state = sum(x.result is not None for x in arguments)
+        values = [f"{initial} initial"] if initial else partials or [f"{state} state"]
+        yield function.name, counted, ", ".join((*values, *outputs))
 
 
 def _inputs(manifest: Manifest) -> Iterator[Row]:
@@ -135,7 +135,9 @@ def _totals(manifest: Manifest) -> Iterator[Row]:
 def _arenas(manifest: Manifest) -> Iterator[Row]:
     for arena in manifest.arenas:
         what = "gradients" if arena.kind == "gradient" else "variables"
-        yield arena.name, f"{arena.size}x{arena.dtype}", f"{len(arena.variables)} {what}"
+        size = arena.size // manifest.shards
+        ranges = (f"[{size} r, {size} (r + 1))",) if manifest.shards > 1 else ()
+        yield arena.name, f"{arena.size}x{arena.dtype}", f"{len(arena.variables)} {what}", *ranges
 
 
 def _group_title(group: Group) -> str:
