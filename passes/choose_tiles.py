@@ -142,11 +142,11 @@ def long_reduction(op: ir.Operation, _: int | None) -> Tiles | None:
     one pass of four parts at a time, all neighbours at once."""
     if op.name != "linalg.generic" or len(op.results) != 1:
         return None
-    kept, axes = bindings.shape(op.results[0]) or (), rewriting.iterators(op)
+    kept, axes = bindings.shape(op.results[0]), rewriting.iterators(op)
     if not kept or axes != [*["parallel"] * len(kept), "reduction", "reduction"]:
         return None
-    read = [bindings.shape(value) or () for value, _ in rewriting.inputs(op)]
-    if not any(len(shape) == len(axes) and shape[-1] == LANES for shape in read):
+    read = [bindings.shape(value) for value, _ in rewriting.inputs(op)]
+    if not any(shape and len(shape) == len(axes) and shape[-1] == LANES for shape in read):
         return None
     one, parts = (1,) * (len(kept) - 1), min(4, kept[-1])
     return Tiles((*one, parts, 0, 0), (*one, parts, 0, 0), (*(0 for _ in kept), 1, LANES))

@@ -51,12 +51,10 @@ def read(op: ir.Operation) -> Product | None:
 
 def transposed(value: ir.Value) -> ir.Value:
     """A matrix stored the other way round, made before what reads it; at the insertion point."""
-    rows, columns = bindings.shape(value) or ()
-    made = linalg.transpose(
-        value,
-        outs=[rewriting.empty((columns, rows), bindings.element_type(value))],
-        permutation=[1, 0],
-    )
+    shape = bindings.shape(value)
+    assert shape is not None, "`read` knows the sizes of a product"
+    out = rewriting.empty(shape[::-1], bindings.element_type(value))
+    made = linalg.transpose(value, outs=[out], permutation=[1, 0])
     return rewriting.barrier(made.results[0])
 
 
