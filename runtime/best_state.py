@@ -14,6 +14,7 @@ from stepforge.runtime.errors import (
     CheckpointWarning,
     CheckpointWriteError,
 )
+from stepforge.runtime.files import make_folder
 from stepforge.runtime.json_reader import json_number, parse
 from stepforge.runtime.position import Position
 from stepforge.runtime.step import CompiledStep
@@ -38,7 +39,7 @@ class BestState:
         if self._path is None:
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
         except OSError as error:
             raise CheckpointWriteError(
                 f"cannot make the folder {self._path.parent} for the best state: {error}"

@@ -10,24 +10,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stepforge.runtime.arrays import Array, numpy_dtype
-from stepforge.runtime.bounds import bounds_of, check_bounds
+from stepforge.runtime.arrays import Array
+from stepforge.runtime.checkpoint_match import FORMAT, compiled_values, entry_name, match
 from stepforge.runtime.errors import CheckpointError, CheckpointWriteError, InputError
-from stepforge.runtime.files import UnsyncedError, write_atomically
-from stepforge.runtime.manifest import Manifest, Variable
-from stepforge.runtime.names import listed
-from stepforge.runtime.safetensors_file import MAX_METADATA_TEXT, Tensors, decode, encode
-from stepforge.runtime.state import host_dtype
+from stepforge.runtime.files import UnsyncedError, remove_stale, write_atomically
+from stepforge.runtime.manifest import Manifest
+from stepforge.runtime.safetensors_file import Tensors, decode, encode, verify
+from stepforge.runtime.safetensors_header import MAX_METADATA_TEXT
 
-FORMAT = "1"
 MAX_TEXTS = 100
+MAX_TEXT_BYTES = 4 * 2**20
+VERIFIED_BYTES = 2**30
+"""Up to here a file is read again before it takes its place, unless the caller says."""
 _OWN = "stepforge."
-_FOLDERS = {"parameter": "params", "slot": "slots"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,12 @@ class Origin:
     sha256: str
 
     def metadata(self) -> dict[str, str]:
-        groups = self.manifest.groups
-        baked = {item.name: item.value for group in groups for item in group.hyperparameters}
+        values = compiled_values(self.manifest.groups, settable=True)
         return {
             "stepforge.artifact_sha256": self.sha256,
             "stepforge.format": FORMAT,
             "stepforge.formula": self.manifest.formula,
-            "stepforge.hyperparameters": json.dumps(baked, sort_keys=True),
+            "stepforge.hyperparameters": json.dumps(values, sort_keys=True),
             "stepforge.version": self.manifest.package_version,
         }
 
@@ -58,20 +58,28 @@ class Snapshot:
     origin: Origin
 
     def write(
-        self, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None
+        self,
+        path: str | os.PathLike[str],
+        metadata: Mapping[str, str] | None = None,
+        *,
+        verify_after_write: bool | None = None,
     ) -> None:
         """Write it, replacing `path` whole.
 
         metadata: texts to keep with it, which `CompiledStep.restore` returns; at most 100, each
-        shorter than 1 MiB, with names that do not start with "stepforge.".
-        Raises InputError for others, and CheckpointWriteError; then `path` is as it was.
+        shorter than 1 MiB and all of them than 4 MiB, with names that do not start with
+        "stepforge.". verify_after_write: whether the file is read again from the disk, and its
+        digest checked, before it replaces `path`; None: where it is smaller than 1 GiB.
+        Raises InputError for other texts, and CheckpointWriteError; then `path` is as it was.
         """
         texts = {} if metadata is None else dict(metadata)
         check_texts(texts)
         variables = {v.name: v for v in self.origin.manifest.variables}
         arrays = {entry_name(variables[name]): array for name, array in self.values.items()}
         chunks = encode(Tensors(arrays, {**texts, **self.origin.metadata()}))
-        _write(Path(path), chunks)
+        target = Path(path)
+        remove_stale(target.parent, target.name.__eq__)
+        _write(target, chunks, verify_after_write)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +92,17 @@ class Contents:
     metadata: dict[str, str]
 
 
-def entry_name(variable: Variable) -> str:
-    """The tensor's name in the file."""
-    return f"{_FOLDERS.get(variable.role, 'state')}{variable.name}"
-
-
 def check_texts(texts: Mapping[str, str]) -> None:
     """Raise InputError for metadata that would not be read again."""
     entries: list[object] = [text for item in texts.items() for text in item]
     fits = len(texts) <= MAX_TEXTS and all(map(_is_text, entries))
+    if fits:
+        fits = sum(len(str(entry).encode()) for entry in entries) <= MAX_TEXT_BYTES
     if not fits or any(name.startswith(_OWN) for name in texts):
         raise InputError(
             f"metadata of a checkpoint: expected at most {MAX_TEXTS} strings by name, each of at "
-            f"most {MAX_METADATA_TEXT} characters of Unicode, no name starting with {_OWN!r}; got "
-            f"{str(texts)[:200]}"
+            f"most {MAX_METADATA_TEXT} characters of Unicode and all of them of at most "
+            f"{MAX_TEXT_BYTES} bytes, no name starting with {_OWN!r}; got {str(texts)[:200]}"
         )
 
 
@@ -109,18 +114,34 @@ def _is_text(text: object) -> bool:
 
 
 def verify_checkpoint(path: str | os.PathLike[str]) -> None:
-    """Raise CheckpointError when the file is damaged, OSError when it cannot be read."""
-    decode(Path(path).read_bytes(), _where(path))
+    """Raise CheckpointError when the file is damaged, OSError when it cannot be read.
+
+    It is read in pieces: memory for the file is not needed.
+    """
+    with open(path, "rb") as stream:
+        verify(stream, os.fstat(stream.fileno()).st_size, _where(path))
 
 
 def _where(path: str | os.PathLike[str]) -> str:
     return f"checkpoint {os.fspath(path)}"
 
 
-def _write(target: Path, chunks: list[bytes | memoryview]) -> None:
+def _write(target: Path, chunks: list[bytes | memoryview], verified: bool | None) -> None:
     size = sum(len(chunk) for chunk in chunks)
+    if verified is None:
+        verified = size < VERIFIED_BYTES
+
+    def check(descriptor: int) -> None:
+        with open(descriptor, "rb", buffering=0, closefd=False) as stream:
+            verify(stream, size, f"what was read back of {size} bytes")
+
     try:
-        write_atomically(target, chunks, force=True)
+        write_atomically(target, chunks, force=True, check=check if verified else None)
+    except CheckpointError as error:
+        raise CheckpointWriteError(
+            f"cannot write the checkpoint {target}: the disk gives other bytes than it was given: "
+            f"{error}; what was there before is untouched"
+        ) from error
     except UnsyncedError as error:
         raise CheckpointWriteError(f"the checkpoint {target}: {error.strerror}") from error
     except OSError as error:
@@ -137,52 +158,20 @@ def read_checkpoint(path: str | os.PathLike[str], manifest: Manifest) -> Content
     """Read, verify and match a checkpoint; the values are as `State.check` takes them.
 
     Raises CheckpointError, which names what differs, and OSError when the file cannot be read.
+    Warns with a CheckpointWarning where other hyperparameters were compiled in.
     """
     where = _where(path)
-    tensors = decode(Path(path).read_bytes(), where)
-    _match_formula(tensors.metadata, manifest, where)
-    variables = {v.name: v for v in manifest.variables}
-    wanted = {entry_name(v): v for v in variables.values()}
-    missing = sorted(set(wanted) - set(tensors.arrays))
-    extra = sorted(set(tensors.arrays) - set(wanted))
-    if missing or extra:
-        raise CheckpointError(
-            f"{where} belongs to another model or optimizer: missing {listed(missing) or 'none'}; "
-            f"not expected {listed(extra) or 'none'}"
-        )
-    for name, variable in wanted.items():
-        _match(name, tensors.arrays[name], variable, where)
-    for path, settings in bounds_of(manifest.groups).items():
-        name = entry_name(variables[path])
-        for setting in settings:
-            inside = f"{where}: {name} (hyperparameter {setting.name!r})"
-            check_bounds(inside, tensors.arrays[name].item(), setting, CheckpointError)
-    return Contents(
-        where,
-        {variable.name: tensors.arrays[name] for name, variable in wanted.items()},
-        {k: text for k, text in tensors.metadata.items() if not k.startswith(_OWN)},
-    )
+    tensors = decode(_read(path, where), where)
+    values = match(tensors, manifest, where)
+    texts = {k: text for k, text in tensors.metadata.items() if not k.startswith(_OWN)}
+    return Contents(where, values, texts)
 
 
-def _match_formula(metadata: Mapping[str, str], manifest: Manifest, where: str) -> None:
-    found = metadata.get("stepforge.format")
-    if found != FORMAT:
-        raise CheckpointError(f"{where}: expected checkpoint format {FORMAT!r}, got {found!r}")
-    formula = metadata.get("stepforge.formula")
-    if formula != manifest.formula:
-        raise CheckpointError(
-            f"{where} was written by the optimizer {formula!r}; this artifact is "
-            f"{manifest.formula!r}, whose slots mean something else"
-        )
-
-
-def _match(name: str, array: Array, variable: Variable, where: str) -> None:
-    dtype = numpy_dtype(variable.dtype) if variable.storage == "device" else host_dtype(variable)
-    if array.shape != variable.shape:
-        raise CheckpointError(
-            f"{where}: {name}: expected shape {variable.shape}, got {array.shape}"
-        )
-    if array.dtype != dtype:
-        raise CheckpointError(
-            f"{where}: {name}: expected dtype {dtype.name}, got {array.dtype.name}"
-        )
+def _read(path: str | os.PathLike[str], where: str) -> bytes:
+    if stat.S_ISFIFO(os.stat(path).st_mode) or stat.S_ISCHR(os.stat(path).st_mode):
+        raise CheckpointError(f"{where}: expected a file, got a pipe or a device")
+    try:
+        return Path(path).read_bytes()
+    except MemoryError as error:
+        size = os.stat(path).st_size
+        raise CheckpointError(f"{where}: there is no memory for its {size} bytes") from error

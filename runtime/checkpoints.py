@@ -8,15 +8,18 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from stepforge.runtime.checkpoint import Contents, verify_checkpoint
+from stepforge.runtime.background import Background
+from stepforge.runtime.checkpoint import Contents, Snapshot, check_texts, verify_checkpoint
 from stepforge.runtime.errors import (
     CheckpointError,
     CheckpointWarning,
     CheckpointWriteError,
     InputError,
 )
+from stepforge.runtime.files import make_folder, remove_stale
 from stepforge.runtime.step import GLOBAL_STEP, CompiledStep
 
 _NAME = re.compile(r"step-([0-9]{8,19})\.safetensors")
@@ -47,12 +50,29 @@ class Checkpoints:
 
     Each file is written whole or not at all, and old ones are removed only after the new one is
     safely there: whatever happens, the newest whole checkpoint can be restored. Files with other
-    names are left alone. A folder belongs to one run and one process at a time.
+    names are left alone. A folder belongs to one run and one process at a time, and this object to
+    one thread.
+
+    With `save(step, wait=False)` the file is written in the background while the run goes on. Its
+    error is raised by the next `save` or `wait`, or at the end of a `with` block:
+
+        with Checkpoints("runs/7") as checkpoints:
+            for batch in batches:
+                step.train_step(**batch)
+                if step.global_step % 500 == 0:
+                    checkpoints.save(step, wait=False)
     """
 
-    def __init__(self, directory: str | os.PathLike[str], keep: int = 3) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        keep: int = 3,
+        *,
+        verify_after_write: bool | None = None,
+    ) -> None:
         """directory: made with the first checkpoint. keep: how many whole checkpoints stay, at
-        least 2, so that a damaged one is no loss. Raises InputError.
+        least 2, so that a damaged one is no loss. verify_after_write: as `Snapshot.write` takes it.
+        Raises InputError.
         """
         given: Any = keep
         if type(given) is not int or given < 2:
@@ -62,6 +82,8 @@ class Checkpoints:
             )
         self._directory = Path(directory)
         self._keep = keep
+        self._verify = verify_after_write
+        self._background = Background()
         # Files that were found whole, as long as they are the same files.
         self._whole: dict[Path, Signature] = {}
 
@@ -82,13 +104,27 @@ class Checkpoints:
         paths = self._paths()
         return paths[max(paths)] if paths else None
 
-    def save(self, step: CompiledStep, *, metadata: Mapping[str, str] | None = None) -> Path:
+    @property
+    def is_saving(self) -> bool:
+        """Whether a checkpoint is being written in the background."""
+        return self._background.running
+
+    def save(
+        self, step: CompiledStep, *, metadata: Mapping[str, str] | None = None, wait: bool = True
+    ) -> Path:
         """Write a checkpoint named by the global step, then remove the oldest.
 
-        metadata: as `CompiledStep.save` takes it.
+        metadata: as `CompiledStep.save` takes it. wait: False copies the state and returns, and a
+        thread writes it; the path returned is where it will be. The thread before is waited for
+        first, so that there is one copy at most, and files appear in the order of the calls.
         Raises CheckpointWriteError when it cannot be written or is behind the newest (`check`);
-        then nothing has changed. Failing to remove an old one is a CheckpointWarning.
+        then nothing has changed. One that was to be written in the background may have failed: that
+        is raised first, and this one is not written. Failing to remove an old one is a
+        CheckpointWarning.
         """
+        self._background.wait()
+        texts = {} if metadata is None else dict(metadata)
+        check_texts(texts)
         snapshot = step.snapshot()
         number = int(snapshot.values.get(GLOBAL_STEP, -1))
         if number < 0:
@@ -98,16 +134,36 @@ class Checkpoints:
             )
         self.check(number)
         path = self._directory / _name(number)
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointWriteError(
-                f"cannot make the folder {self._directory} for checkpoints: {error}"
-            ) from error
-        snapshot.write(path, metadata)
-        self._whole[path] = _signature(path)
-        self._rotate()
+        if wait:
+            self._write(snapshot, path, texts)
+        else:
+            self._background.start(lambda: self._write(snapshot, path, texts))
         return path
+
+    def wait(self) -> None:
+        """Until what was saved with `wait=False` is written. Raises its CheckpointWriteError."""
+        self._background.wait()
+
+    def close(self) -> None:
+        """As `wait`; the object can still be used."""
+        self._background.wait()
+
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait; where the block has raised already, an error of writing is a note to that."""
+        try:
+            self._background.wait()
+        except Exception as failed:
+            if error is None:
+                raise
+            error.add_note(f"a checkpoint was not written in the background: {failed}")
 
     def check(self, global_step: int) -> None:
         """Raise CheckpointWriteError when there is a whole checkpoint of a later step.
@@ -134,8 +190,9 @@ class Checkpoints:
         One that is damaged, unreadable, of another model or refused by `check` (which is called
         with its contents, and raises CheckpointError) is passed over with a CheckpointWarning, or
         raises CheckpointError when `strict`. Raises CheckpointError when none
-        can be restored. After an error nothing has changed.
+        can be restored. After an error nothing has changed. What is being written is waited for.
         """
+        self._background.join()
         paths = self._paths()
         for number, path in reversed(paths.items()):
             try:
@@ -159,6 +216,18 @@ class Checkpoints:
 
     def __repr__(self) -> str:
         return f"Checkpoints({str(self._directory)!r}, keep={self._keep})"
+
+    def _write(self, snapshot: Snapshot, path: Path, texts: Mapping[str, str]) -> None:
+        try:
+            make_folder(self._directory)
+        except OSError as error:
+            raise CheckpointWriteError(
+                f"cannot make the folder {self._directory} for checkpoints: {error}"
+            ) from error
+        remove_stale(self._directory, _NAME.fullmatch)
+        snapshot.write(path, texts, verify_after_write=self._verify)
+        self._whole[path] = _signature(path)
+        self._rotate()
 
     def _paths(self) -> dict[int, Path]:
         """By global step, oldest first."""

@@ -16,6 +16,7 @@ from stepforge.runtime.errors import (
     CheckpointWriteError,
     InputError,
 )
+from stepforge.runtime.files import make_folder
 from stepforge.runtime.history import History
 from stepforge.runtime.json_reader import Reader, json_number, parse
 
@@ -60,7 +61,7 @@ class RunRecord:
             return {}
         new = b"".join(self._lines)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             with self._path.open("ab") as stream:
                 stream.truncate(self._size)
                 stream.write(new)
