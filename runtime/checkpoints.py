@@ -226,8 +226,12 @@ class Checkpoints:
             ) from error
         remove_stale(self._directory, _NAME.fullmatch)
         snapshot.write(path, texts, verify_after_write=self._verify)
-        self._whole[path] = _signature(path)
-        self._rotate()
+        try:
+            self._whole[path] = _signature(path)
+            self._rotate()
+        except (CheckpointError, OSError) as error:
+            # The new one is there.
+            warnings.warn(f"old checkpoints stay: {error}", CheckpointWarning, stacklevel=3)
 
     def _paths(self) -> dict[int, Path]:
         """By global step, oldest first."""

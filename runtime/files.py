@@ -16,9 +16,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-BLOCK = 2**20
-"""What is written or read at once, in bytes, but for single chunks that are longer."""
-
 STALE_SECONDS = 3600.0
 
 # What a file system that does not sync folders answers, and a folder that may be written but not
@@ -32,6 +29,9 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)
 _NO_ALLOCATION = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF)
 
 _TEMPORARY = re.compile(r"\.(.+)\.([0-9]{1,10})\.[0-9a-f]{8}\.tmp", re.DOTALL)
+
+# Chunks below this many bytes are copied together, and written at once.
+_SHORT = 2**16
 
 # Below what one call takes on every platform.
 _MOST = 2**30
@@ -154,12 +154,12 @@ def _blocks(chunks: Sequence[bytes | memoryview]) -> Iterator[bytes | bytearray 
     """The same bytes, with short chunks put together."""
     together = bytearray()
     for chunk in chunks:
-        if len(chunk) < BLOCK:
+        if len(chunk) < _SHORT:
             together += chunk
-        if together and (len(chunk) >= BLOCK or len(together) >= BLOCK):
+        if together and (len(chunk) >= _SHORT or len(together) >= _SHORT):
             yield together
             together = bytearray()
-        if len(chunk) >= BLOCK:
+        if len(chunk) >= _SHORT:
             yield chunk
     if together:
         yield together
