@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import traceback
 import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import final
 
-from stepforge.runtime.errors import CheckpointWarning
+from stepforge.runtime.errors import CheckpointWarning, StepforgeRuntimeError
 
 
 @dataclass(slots=True)
@@ -31,7 +32,8 @@ class Background:
     """Runs what it is given, one after another, at most one at a time.
 
     The interpreter does not end before the work has. An error is raised by the next `wait`; one
-    that nobody waited for is a CheckpointWarning when this object, or the interpreter, ends.
+    that nobody waited for is a CheckpointWarning when this object, or the interpreter, ends. The
+    work is to know this object, so that it does not end before.
     """
 
     def __init__(self) -> None:
@@ -63,15 +65,29 @@ class Background:
     def start(self, work: Callable[[], object]) -> None:
         """Run `work` on a thread, after what is under way. Raises what that has raised."""
         self.wait()
-        # The thread holds this object: it does not end, and with it the outcome, before the work.
-        self._thread = threading.Thread(target=self._run, args=(work,), name="stepforge checkpoint")
+        self._thread = threading.Thread(
+            target=_run, args=(work, self._outcome), name="stepforge checkpoint"
+        )
         self._thread.start()
 
-    def _run(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            self._outcome.error = error
+
+def _run(work: Callable[[], object], outcome: _Outcome) -> None:
+    try:
+        work()
+    except BaseException as error:
+        _let_go(error)
+        outcome.error = error
+
+
+def _let_go(error: BaseException) -> None:
+    """Forget where it came through: what is kept there is the state that was to be written, and the
+    worker, which would never end. The lines stay as text, where they say more than the message."""
+    if not isinstance(error, StepforgeRuntimeError):
+        error.add_note("in the background:\n" + "".join(traceback.format_exception(error)))
+    found: BaseException | None = error
+    while found is not None:
+        found.__traceback__ = None
+        found = found.__cause__ or found.__context__
 
 
 def _tell(outcome: _Outcome) -> None:
