@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,6 +30,7 @@ from stepforge.runtime.safetensors_header import (
     end_of,
 )
 
+MAX_BYTES = 2**46
 _BLOCK = 2**20
 
 _CODES: dict[np.dtype[Any], str] = {
@@ -119,7 +121,7 @@ def _check_rows(header: Header, size: int, where: str) -> None:
     """Tensors fit their dtypes and shapes, and fill the file, so that nothing hides in it."""
     for name, row in header.rows.items():
         dtype = _DTYPES.get(row.code)
-        if dtype is None or row.end - row.begin != math.prod(row.shape) * dtype.itemsize:
+        if dtype is None or not _fits(row, dtype.itemsize):
             raise CheckpointError(
                 f"{where} is damaged or no checkpoint: {name}: expected a dtype of "
                 f"{', '.join(_DTYPES)} and offsets that fit it and the shape, got {row}"
@@ -131,9 +133,16 @@ def _check_rows(header: Header, size: int, where: str) -> None:
         )
 
 
+def _fits(row: Row, itemsize: int) -> bool:
+    # NumPy refuses what is larger without its dimensions of 0.
+    sizes = [size or 1 for size in row.shape]
+    largest = math.prod(sizes) * itemsize
+    return largest <= MAX_BYTES and row.end - row.begin == math.prod(row.shape) * itemsize
+
+
 def _check_digest(header: Header, body: Iterable[bytes | memoryview], where: str) -> None:
-    digest = hashlib.sha256(header.plain)
-    for block in body:
+    digest = hashlib.sha256()
+    for block in chain(header.plain, body):
         digest.update(block)
     if digest.hexdigest() != header.digest:
         raise CheckpointError(
@@ -143,5 +152,4 @@ def _check_digest(header: Header, body: Iterable[bytes | memoryview], where: str
 
 
 def _array(row: Row, body: memoryview) -> Array:
-    raw = np.frombuffer(body[row.begin : row.end], np.uint8)
-    return raw.view(_DTYPES[row.code]).reshape(row.shape)
+    return np.ndarray(row.shape, _DTYPES[row.code], body, row.begin)

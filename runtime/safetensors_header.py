@@ -23,7 +23,7 @@ MAX_NAME = 1_100
 MAX_RANK = 16
 MAX_METADATA = 1_000
 MAX_METADATA_TEXT = 2**20
-MAX_TEXT_MEMORY = 40 * 2**20
+MAX_TEXT_MEMORY = 24 * 2**20
 """What all names and texts of a header may take once read, in bytes: a text with one letter from
 far outside of ASCII takes four times the memory of its file."""
 
@@ -57,8 +57,8 @@ class Header:
     metadata: Mapping[str, str]
     """Without the digest."""
     digest: str
-    plain: bytes
-    """Its text without the digest, which is what the digest begins with."""
+    plain: tuple[memoryview, memoryview]
+    """Its text without the digest, which is what the digest begins with, in two parts."""
 
 
 def plain_text(rows: Mapping[str, Row], metadata: Mapping[str, str]) -> bytes:
@@ -119,7 +119,8 @@ class _Scanner:
             self._fail(f"spaces up to a multiple of {ALIGNMENT} bytes, and no more")
         if metadata is None or DIGEST not in metadata:
             self._fail(f"metadata with {DIGEST!r}")
-        plain = self._text[: cut[0]] + self._text[cut[1] : self._at]
+        text = memoryview(self._text)
+        plain = text[: cut[0]], text[cut[1] : self._at]
         digest = metadata.pop(DIGEST)
         return Header(rows, metadata, digest, plain)
 

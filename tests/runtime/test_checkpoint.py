@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from stepforge import runtime
-from stepforge.runtime import files
+from stepforge.runtime import checkpoint, files
+from stepforge.runtime.manifest import Group, Hyperparameter
 from stepforge.runtime.safetensors_file import Tensors, decode, encode
 from stepforge.runtime.step import CompiledStep
 from support import handmade, variants
@@ -219,6 +222,77 @@ def test_of_another_dtype(tmp_path: Path) -> None:
                 step.restore(tmp_path / "half.safetensors")
 
 
+def test_every_difference_is_listed(step: CompiledStep, tmp_path: Path) -> None:
+    other_shapes({"/w": (4, 8), "/b": (3,)}, tmp_path / "other.safetensors")
+    with pytest.raises(runtime.CheckpointError) as caught:
+        step.restore(tmp_path / "other.safetensors")
+    assert str(caught.value).endswith(
+        "params/w: expected shape (8, 4), got (4, 8); params/b: expected shape (4,), got (3,); "
+        "slots/AdamOptimizer/w_1st_moment: expected shape (8, 4), got (4, 8); "
+        "slots/AdamOptimizer/b_1st_moment: expected shape (4,), got (3,); "
+        "slots/AdamOptimizer/w_2nd_moment: expected shape (8, 4), got (4, 8); "
+        "slots/AdamOptimizer/b_2nd_moment: expected shape (4,), got (3,)"
+    )
+
+
+def with_epsilon(value: float) -> Any:
+    artifact = handmade.adam()
+    settings = tuple(
+        dataclasses.replace(item, value=value) if item.name == "adam_epsilon" else item
+        for item in handmade.HYPERPARAMETERS
+    )
+    return variants.with_manifest(artifact, groups=(Group(settings),))
+
+
+def test_of_other_hyperparameters(step: CompiledStep, tmp_path: Path) -> None:
+    """The run goes on with those of the artifact, and says so; those that are state come along."""
+    path = tmp_path / "x.safetensors"
+    step.learning_rate = 0.5
+    step.save(path)
+    before = handmade.snapshot(step)
+    with with_epsilon(1e-3).load() as other:
+        with pytest.warns(
+            runtime.CheckpointWarning, match=r"x.safetensors was .*adam_epsilon 1e-07, here 0.001;"
+        ):
+            other.restore(path)
+        assert handmade.snapshot(other) == before
+    with with_epsilon(1e-7).load() as same:
+        same.restore(path)
+
+
+def test_of_other_hyperparameters_by_groups(step: CompiledStep, tmp_path: Path) -> None:
+    def grouped(*decays: float) -> Any:
+        names = ("/w", "/b")
+        groups = tuple(
+            Group((*handmade.HYPERPARAMETERS[:1], Hyperparameter("decay", decay)), (name,))
+            for name, decay in zip(names, decays, strict=True)
+        )
+        return variants.with_manifest(handmade.adam(), groups=groups)
+
+    with grouped(0.0, 0.1).load() as first, grouped(0.0, 0.2).load() as second:
+        first.initialize({n[1:]: np.ones(s, np.float32) for n, s in handmade.SHAPES.items()})
+        first.save(tmp_path / "x.safetensors")
+        first.restore(tmp_path / "x.safetensors")
+        text = r"decay \[0.0, 0.1\], here \[0.0, 0.2\];"
+        with pytest.warns(runtime.CheckpointWarning, match=text):
+            second.restore(tmp_path / "x.safetensors")
+
+
+def test_of_no_file(step: CompiledStep, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(runtime.CheckpointError, match="expected a file, got a pipe or a devi"):
+            step.restore(path)
+
+
+def test_of_another_tool(step: CompiledStep, tmp_path: Path) -> None:
+    safetensors.numpy.save_file({"w": np.ones(3, np.float32)}, tmp_path / "x.safetensors")
+    with pytest.raises(
+        runtime.CheckpointError, match=r"expected 'stepforge.sha256' in its metadata.*initialize"
+    ):
+        step.restore(tmp_path / "x.safetensors")
+
+
 def test_of_a_recompiled_artifact(step: CompiledStep, parameters: Arrays, tmp_path: Path) -> None:
     """Another artifact of the same optimizer and model continues the run."""
     step.save(tmp_path / "x.safetensors")
@@ -269,6 +343,44 @@ def test_failed_save_keeps_the_old_one(
     step.save(path)
     step.restore(path)
     assert handmade.snapshot(step) == before
+
+
+def test_reading_back_can_be_left_out(
+    step: CompiledStep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.safetensors"
+    read: list[int] = []
+    monkeypatch.setattr(checkpoint, "verify", lambda stream, size, where: read.append(size))
+    for given, wanted in ((None, True), (True, True), (False, False)):
+        read.clear()
+        step.snapshot().write(path, verify_after_write=given)
+        assert read == [path.stat().st_size] * wanted
+    monkeypatch.setattr(checkpoint, "VERIFIED_BYTES", path.stat().st_size)
+    read.clear()
+    step.save(path)
+    assert read == []
+
+
+def test_what_a_killed_writer_left_is_removed(step: CompiledStep, tmp_path: Path) -> None:
+    """An hour later, and if it was a writer of this file that is gone."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    old = time.time() - files.STALE_SECONDS - 60
+    stale = f".run.safetensors.{gone.pid}.0123abcd.tmp"
+    kept = [
+        f".run.safetensors.{os.getpid()}.0123abcd.tmp",  # a writer that lives
+        f".other.safetensors.{gone.pid}.0123abcd.tmp",
+        f".run.safetensors.{gone.pid}.0123abcd",
+        f".run.safetensors.{gone.pid}.mine.tmp",
+        "run.safetensors.tmp",
+    ]
+    young = f".run.safetensors.{gone.pid}.4567abcd.tmp"
+    for name in (stale, *kept, young):
+        (tmp_path / name).write_bytes(b"half")
+        if name != young:
+            os.utime(tmp_path / name, (old, old))
+    step.save(tmp_path / "run.safetensors")
+    assert sorted(os.listdir(tmp_path)) == sorted(["run.safetensors", *kept, young])
 
 
 def test_no_such_folder(step: CompiledStep, tmp_path: Path) -> None:

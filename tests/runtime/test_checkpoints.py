@@ -257,8 +257,9 @@ def test_keep(tmp_path: Path, keep: Any) -> None:
         {"a": "\ud800"},
         {"a": "x" * (2**20 + 1)},
         {str(i): "" for i in range(101)},
+        {str(i): "x" * 2**20 for i in range(5)},
     ],
-    ids=["reserved", "number", "name", "surrogate", "long", "many"],
+    ids=["reserved", "number", "name", "surrogate", "long", "many", "much"],
 )
 def test_metadata(checkpoints: Checkpoints, step: CompiledStep, texts: Any) -> None:
     with pytest.raises(runtime.InputError, match=r"metadata of a checkpoint: expected at most 100"):
