@@ -53,6 +53,7 @@ class Trainer:
         *,
         checkpoints: Checkpoints | None = None,
         save_every: int | None = None,
+        save_in_background: bool = False,
         log_every: int = 1,
         callbacks: Iterable[Callback] = (),
         early_stop: EarlyStop | None = None,
@@ -61,6 +62,8 @@ class Trainer:
         """checkpoints: where the state is saved, at the end and in between.
 
         save_every: save when the global step is a multiple; None: at the end of each epoch.
+        save_in_background: go on training while a checkpoint is written; its error ends the run at
+            the next one, or at the end.
         log_every: steps for each row of the history, which has their means.
         progress: None: a bar if stderr is a terminal; True: else lines there; False: nothing.
         Raises InputError, also for an artifact without `train_step`.
@@ -75,9 +78,12 @@ class Trainer:
             _check_count("Trainer: save_every", save_every)
             if checkpoints is None:
                 raise InputError("Trainer: save_every needs checkpoints=Checkpoints(folder)")
+        if save_in_background and checkpoints is None:
+            raise InputError("Trainer: save_in_background needs checkpoints=Checkpoints(folder)")
         self._step = step
         self._checkpoints = checkpoints
         self._save_every = save_every
+        self._save_in_background = bool(save_in_background)
         self._log_every = log_every
         self._callbacks = tuple(callbacks)
         self._early_stop = early_stop
@@ -200,6 +206,7 @@ class Trainer:
             steps=steps,
             validation=validation,
             save_every=self._save_every,
+            save_in_background=self._save_in_background,
             log_every=self._log_every,
             early_stop=stop,
         )

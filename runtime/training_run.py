@@ -11,7 +11,12 @@ from stepforge.runtime.batches import Batches, batches_of, length
 from stepforge.runtime.best_state import BestState
 from stepforge.runtime.checkpoints import Checkpoints
 from stepforge.runtime.early_stop import EarlyStop
-from stepforge.runtime.errors import BatchError, HyperparameterError, InputError
+from stepforge.runtime.errors import (
+    BatchError,
+    CheckpointWriteError,
+    HyperparameterError,
+    InputError,
+)
 from stepforge.runtime.events import EpochEnd, Event, Saved, StepEnd
 from stepforge.runtime.history import VALIDATION, History
 from stepforge.runtime.position import Counters, Means, Position
@@ -32,6 +37,7 @@ class Plan:
     steps: int | None
     validation: Batches | None
     save_every: int | None
+    save_in_background: bool
     log_every: int
     early_stop: EarlyStop | None
 
@@ -67,6 +73,8 @@ class Run:
         self._tell = tell
         self._per_epoch = length(plan.batches)
         self._saved: Position | None = None
+        # What to tell once the file is there.
+        self._saving: Saved | None = None
         self._is_done = False
         self._validated: Counters | None = None
 
@@ -100,6 +108,11 @@ class Run:
         if counters != self._position.counters:
             # The batch was used; its metrics went with the interrupt.
             self._position = self._position.after_unseen(counters)
+        if self._checkpoints is not None:
+            try:
+                self._checkpoints.wait()
+            except CheckpointWriteError:
+                self._saved = None  # it was not, and is now
         self._write()
 
     def _is_over(self) -> bool:
@@ -139,6 +152,9 @@ class Run:
             self._tell(StepEnd(step, position.epoch, metrics))
             if self._plan.save_every is not None and step % self._plan.save_every == 0:
                 self._save()
+        if self._saving is not None and self._checkpoints is not None:
+            if not self._checkpoints.is_saving:
+                self._settle()
         if self._progress is not None and self._progress.due:
             self._progress.update(self._moment(before.epoch, {**numbers, **self._rate()}))
 
@@ -169,6 +185,7 @@ class Run:
         if self._validated != position.counters:
             self._validate(epoch)
         self._save()
+        self._settle()
 
     def _validate(self, epoch: int) -> dict[str, float]:
         if self._plan.validation is None:
@@ -190,16 +207,27 @@ class Run:
         self._record.add(position.counters.step, epoch or position.epoch, values)
 
     def _save(self) -> None:
-        path = self._write()
+        self._settle()
+        path = self._write(wait=not self._plan.save_in_background)
         if path is not None:
-            self._tell(Saved(self._position.counters.step, path))
+            self._saving = Saved(self._position.counters.step, path)
+        if not self._plan.save_in_background:
+            self._settle()
 
-    def _write(self) -> Path | None:
+    def _settle(self) -> None:
+        """Wait for what is written in the background, and tell."""
+        saved, self._saving = self._saving, None
+        if saved is None or self._checkpoints is None:
+            return
+        self._checkpoints.wait()
+        self._tell(saved)
+
+    def _write(self, *, wait: bool = True) -> Path | None:
         position = self._position
         if self._checkpoints is None or (self._saved == position and self._record.is_saved):
             return None
         texts = {METADATA: position.encode(), **self._record.save()}
-        path = self._checkpoints.save(self._step, metadata=texts)
+        path = self._checkpoints.save(self._step, metadata=texts, wait=wait)
         self._saved = position
         return path
 

@@ -48,6 +48,67 @@ def test_saves_by_the_global_step(model: CompiledStep, tmp_path: Path) -> None:
     assert [event.step for event in events.of(Saved)] == [4, 5, 8, 10]
 
 
+def test_saves_in_the_background(model: CompiledStep, tmp_path: Path) -> None:
+    """Each is told of when it is there, and the run ends after the last."""
+    found: list[tuple[int, bool]] = []
+
+    def look(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, Saved):
+            found.append((event.step, event.path.exists()))
+
+    options: Any = {"save_every": 4, "save_in_background": True, "callbacks": [look]}
+    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path), **options)
+    trainer.train(DATA, epochs=2)
+    assert found == [(4, True), (8, True), (10, True)]
+    want = snapshot(model)
+    trainer = Trainer(model, checkpoints=Checkpoints(tmp_path), **options)
+    trainer.resume()
+    assert snapshot(model) == want
+    with pytest.raises(runtime.InputError, match="save_in_background needs checkpoints"):
+        Trainer(model, save_in_background=True)
+
+
+@pytest.mark.parametrize(("fails_at", "seen"), [(4, 6), (10, 10)])
+def test_an_error_in_the_background_ends_the_run(
+    model: CompiledStep, tmp_path: Path, fails_at: int, seen: int
+) -> None:
+    (tmp_path / f"step-{fails_at:08d}.safetensors").mkdir()
+    trainer = Trainer(
+        model, checkpoints=Checkpoints(tmp_path), save_every=2, save_in_background=True
+    )
+    text = rf"cannot write the checkpoint .*{fails_at:08d}.safetensors"
+    with pytest.raises(runtime.CheckpointWriteError, match=text):
+        trainer.train(DATA, epochs=2)
+    assert fails_at <= model.global_step <= seen
+
+
+def test_an_interrupt_while_one_is_written(model: CompiledStep, tmp_path: Path) -> None:
+    """The one of the interrupt is written, though the one before could not be."""
+    blocked = tmp_path / "step-00000004.safetensors"
+
+    def interrupt(trainer: Trainer, event: Event) -> None:
+        if isinstance(event, StepEnd) and event.step == 4:
+            blocked.mkdir()
+        if isinstance(event, StepEnd) and event.step == 5:
+            raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path)
+    trainer = Trainer(
+        model,
+        checkpoints=checkpoints,
+        save_every=4,
+        save_in_background=True,
+        callbacks=[interrupt],
+    )
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trainer.train(DATA)
+    assert not hasattr(caught.value, "__notes__")
+    assert checkpoints.names()[-1] == "step-00000005.safetensors"
+    restored = trainer.resume(strict=True)
+    assert restored is not None
+    assert restored.step == 5
+
+
 def interrupt_at(batch: int, of: Callable[[int], list[Batch]]) -> Callable[[int], Iterator[Batch]]:
     """Ctrl-C before the batch of that number, counted from 1 over the epochs."""
 
