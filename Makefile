@@ -30,7 +30,7 @@ format: $(STAMP)/test ## Format the sources and sort their imports
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: $(STAMP)/test $(STAMP)/devices ## Run the long figures too (hours)
+soak: $(STAMP)/fuzz $(STAMP)/devices ## Run the long figures too (hours)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow"
 
 upgrade-check: ## Rerun the known compiler traps on the newest IREE wheels
@@ -62,6 +62,10 @@ $(STAMP)/demo: pyproject.toml
 
 $(STAMP)/test: $(STAMP)/demo
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[compiler,test,dev]"
+	@touch $@
+
+$(STAMP)/fuzz: $(STAMP)/test
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[compiler,test,dev,fuzz]"
 	@touch $@
 
 # Without a stamp it is tried again the next time; the tests that need what is missing skip.
