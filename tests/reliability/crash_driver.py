@@ -158,8 +158,10 @@ def save_until(
             finish(case, journal)
             os._exit(KILLED)
         inside += 1
-        result = go()
-        inside -= 1
+        try:
+            result = go()
+        finally:
+            inside -= 1
         if name in JOURNALED:
             journal.append([name, *map(plain, arguments), *([result] if name == "open" else [])])
         return result

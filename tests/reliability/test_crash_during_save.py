@@ -118,3 +118,28 @@ def test_a_save_that_does_not_sync_is_found_out(
         assert [text for text in found if "killed" in text] == []
         for model in LOST:
             assert [text for text in found if f", {model}," in text] != [], (scenario, model)
+
+
+UNCOUNTED = """
+import sys
+from pathlib import Path
+from reliability import crash_driver
+from stepforge import runtime
+from stepforge.runtime import files
+
+files._place = lambda temporary, path, force: temporary.rename(path)
+folder = Path(sys.argv[1])
+(folder / "disk").mkdir()
+with runtime.load(folder / "adam.vmfb", device="local-sync") as step:
+    crash_driver.begin(step)
+    crash_driver.take_step(step, 1)
+    save = lambda disk: crash_driver.save_over(step, disk)
+    crash_driver.in_fork(lambda: crash_driver.save_until(folder, save, 99, 0, ""))
+"""
+
+
+def test_a_call_that_is_not_counted_is_found_out(memory_path: Path) -> None:
+    (memory_path / "adam.vmfb").write_bytes(handmade.adam().vmfb_bytes)
+    command = [sys.executable, "-c", UNCOUNTED, str(memory_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=TESTS)
+    assert "the fork ended with 99" in done.stderr
