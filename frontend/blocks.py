@@ -33,6 +33,7 @@ _USUAL, _SHORTEST, _LONGEST = 256, 160, 640
 _TINY = 2.0**-110
 """Blocks below it are rounded to their largest magnitude: its reciprocal overflows."""
 _LEVELS = {"signed": 127.0, "magnitude": 255.0, "square": 255.0**2}
+_MORE_THAN_ALL = 2.0**100
 _SLACK = 1.0 - 2.0**-18
 _WHOLE, _WHOLE_BITS = 1.5 * 2.0**23, 0x4B400000
 """Added to a whole number, its bits are this plus the number, whatever rounding a device has."""
@@ -64,14 +65,21 @@ def encode(x: Node, range_: Range, draw: Node | None) -> tuple[Node, Node]:
     largest = ops.reduce_max(ops.abs(x), 1)
     top = over(largest, x)
     if range_ == "signed":
-        level = x * _reciprocal(top, _LEVELS[range_])
-        whole = ops.floor(level + (0.5 if draw is None else draw))
-        return _stored(ops.clip(whole, -127.0, 127.0), 0), largest
+        level = x * _reciprocal(top, _LEVELS[range_], 0.0)
+        if draw is None:
+            return _stored(ops.floor(level + 0.5), 0), largest
+        return _stored(ops.clip(ops.floor(level + draw), -127.0, 127.0), 0), largest
     if range_ == "square":
         # The root of each element is, most of the time, what the rule needs too.
-        level = ops.sqrt(x) * _reciprocal(top, 255.0, of_root=True)
+        below, level = ops.sqrt(top), ops.sqrt(x)
     else:
-        level = x * _reciprocal(top, _LEVELS[range_])
+        below, level = top, x
+    if draw is None and range_ == "square":
+        # Rounded up, what is not 0 is at least 1; the root of what is in a tiny block is at least
+        # 2^-75.
+        level = level * _reciprocal(top, 255.0 * _SLACK, _MORE_THAN_ALL, below)
+        return _stored(ops.minimum(ops.ceil(level), 255.0), 128), largest
+    level = level * _reciprocal(top, 255.0, 0.0, below)
     whole = ops.ceil(level * _SLACK) if draw is None else ops.floor(level + draw)
     whole = ops.where(ops.greater_equal(top, _TINY), ops.clip(whole, 1.0, 255.0), 255.0)
     return _stored(ops.where(ops.equal(x, 0.0), 0.0, whole), 128), largest
@@ -82,9 +90,10 @@ def over(largest: Node, like: Node) -> Node:
     return ops.broadcast_to(largest, like.shape, (0,))
 
 
-def _reciprocal(largest: Node, levels: float, *, of_root: bool = False) -> Node:
-    below = ops.sqrt(largest) if of_root else largest
-    return ops.where(ops.greater_equal(largest, _TINY), levels / below, 0.0)
+def _reciprocal(largest: Node, levels: float, tiny: float, below: Node | None = None) -> Node:
+    """levels / below, which is the largest magnitude by default; `tiny` in blocks that are."""
+    below = largest if below is None else below
+    return ops.where(ops.greater_equal(largest, _TINY), levels / below, tiny)
 
 
 def _stored(whole: Node, offset: int) -> Node:

@@ -9,12 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from iree.compiler import ir, passmanager, rewrite
-from iree.compiler.dialects import arith, func, hal, iree_tensor_ext, linalg, math, tensor, util
+from iree.compiler.dialects import (
+    arith,
+    flow,
+    func,
+    hal,
+    iree_tensor_ext,
+    linalg,
+    math,
+    tensor,
+    util,
+)
 
 from stepforge.passes.errors import MalformedModuleError
 
 __all__ = [
     "arith",
+    "flow",
     "func",
     "hal",
     "ir",

@@ -15,6 +15,7 @@ from stepforge.passes.errors import PassError
 from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
 from stepforge.passes.fuse_step_math import FuseStepMath
+from stepforge.passes.join_rows import JoinRows
 from stepforge.passes.pack_sums import PackSums
 from stepforge.passes.pack_variables import PackVariables
 from stepforge.passes.pass_base import Pass
@@ -32,6 +33,7 @@ PIPELINE: tuple[Pass, ...] = (
     ExpandMath(),
     SplitReductions(),
     AliasState(allow_copies=True),
+    JoinRows(),
     ChooseTiles(),
     WrapEntryPoints(),
 )
@@ -85,7 +87,7 @@ def _with_options(
         return replace(step, backend=backend, separate=layout == "separate")
     if isinstance(step, (SplitReductions, ChooseTiles)):
         return replace(step, backend=backend, vector_bytes=vector_bytes)
-    return replace(step, backend=backend) if isinstance(step, ExpandMath) else step
+    return replace(step, backend=backend) if isinstance(step, (ExpandMath, JoinRows)) else step
 
 
 def _dump(module: ir.Module, folder: Path | None, number: int, name: str) -> None:

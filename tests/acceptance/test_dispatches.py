@@ -222,3 +222,17 @@ def test_reductions_of_minilm(setting: str, minilm_shapes: Shapes) -> None:
     updates = 1 if setting == "nanlogger" else len(minilm_shapes)
     assert step.dispatches == updates + added
     assert (step.copies, step.fills, step.waits, step.late_reads) == (0, 0, 0, 0)
+
+
+IN_BLOCKS: Shapes = {"w": (64, 256), "odd": (67, 201)}
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("optimizer", ["adamw", "adamax", "rmsprop"])
+def test_slots_in_blocks(optimizer: str, drawn: bool) -> None:
+    """On processors the maxima of blocks are part of the update, elsewhere they are apart."""
+    text = whole_text(optimizer, {"slot_dtype": "int8", "stochastic_rounding": drawn}, IN_BLOCKS)
+    assert_only_dispatches(counted(text).functions, len(IN_BLOCKS))
+    elsewhere = stream_statistics(text, "vulkan:llvmpipe")["step"]
+    assert elsewhere.dispatches > len(IN_BLOCKS)
+    assert (elsewhere.copies, elsewhere.late_reads) == (0, 0)

@@ -24,6 +24,7 @@ from stepforge.passes.choose_tiles import ChooseTiles
 from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
 from stepforge.passes.fuse_step_math import FuseStepMath
+from stepforge.passes.join_rows import JoinRows
 from stepforge.passes.pack_sums import PackSums
 from stepforge.passes.pack_variables import PackVariables
 from stepforge.passes.pass_base import Pass
@@ -41,6 +42,7 @@ PASSES: tuple[type[Pass], ...] = (
     ExpandMath,
     SplitReductions,
     AliasState,
+    JoinRows,
     ChooseTiles,
     WrapEntryPoints,
 )
