@@ -7,11 +7,12 @@ from the passes behind this one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import arguments, bindings, inner_steps, rewriting
+from stepforge.passes import arguments, bindings, clusters, inner_steps, rewriting
 from stepforge.passes.arguments import RESULT, ROLE, VIEW
 from stepforge.passes.bindings import func, ir, linalg
 from stepforge.passes.errors import PassError
@@ -62,7 +63,7 @@ def _reshape_first(reshape: ir.Operation) -> None:
     made_by = bindings.producer(value)
     if made_by is None or not inner_steps.is_inner(made_by):
         return
-    if len(bindings.users(value)) != 1 or not _is_of_arguments(value) or _is_returned(reshape):
+    if not _is_of_arguments(value, bindings.shape(outer)):
         return
     with ir.InsertionPoint(reshape), reshape.location:
         if inner_steps.is_scalar_broadcast(made_by):
@@ -74,28 +75,26 @@ def _reshape_first(reshape: ir.Operation) -> None:
             result = _like(made_by, [x.results[0] for x in shaped], outer.type).results[0]
     outer.replace_all_uses_with(result)
     reshape.erase()
-    made_by.erase()
+    if bindings.is_unused(made_by):  # else it is computed in both shapes
+        made_by.erase()
     for op in shaped:
         _reshape_first(op)
 
 
-def _is_returned(op: ir.Operation) -> bool:
-    """Whether it, reshaped and converted further, is a result: a state on its way back."""
-    users = bindings.users(op.results[0])
-    moved = [user for user in users if user.name in _RESHAPES or _is_conversion(user)]
-    return any(user.name == "func.return" for user in users) or any(map(_is_returned, moved))
-
-
-def _is_of_arguments(value: ir.Value) -> bool:
-    """Whether a value is computed of arguments and single numbers alone, element by element."""
+def _is_of_arguments(value: ir.Value, other_than: tuple[int, ...] | None) -> bool:
+    """Whether a value is computed of arguments and single numbers alone, element by element, and
+    none of them had that other shape: what had it is on its way back to it."""
     made_by = bindings.producer(value)
     if made_by is None or made_by.name == "arith.constant":
         return True
     if made_by.name in _RESHAPES:
-        return _is_of_arguments(made_by.operands[0])
+        before = made_by.operands[0]
+        return bindings.shape(before) != other_than and _is_of_arguments(before, other_than)
     if not inner_steps.is_inner(made_by):
         return False
-    return inner_steps.is_scalar_broadcast(made_by) or all(map(_is_of_arguments, made_by.operands))
+    if inner_steps.is_scalar_broadcast(made_by):
+        return True
+    return all(_is_of_arguments(x, other_than) for x in made_by.operands)
 
 
 def _broadcast(scalar: ir.Value, type_: ir.Type) -> ir.Value:
@@ -106,33 +105,88 @@ def _broadcast(scalar: ir.Value, type_: ir.Type) -> ir.Value:
 
 
 def _reshape_last(function: func.FuncOp) -> None:
-    """Conversions to a result come before it is reshaped back."""
+    """What is computed, element by element, of reshaped new values and of state comes before the
+    reshape: conversions to a result, moving averages, what keeps the old value of a skipped step.
+    """
     end = bindings.return_of(function)
-    for index, value in enumerate(end.operands):
-        conversion = bindings.producer(value)
-        if conversion is None or not _is_conversion(conversion):
+    reshaped = dict[tuple[ir.Value, tuple[int, ...]], ir.Value]()
+    for index in clusters.replaced(function):
+        value = end.operands[index]
+        if not _is_math(bindings.producer(value)):
             continue
-        chain = list[ir.Operation]()
-        made_by = bindings.producer(conversion.operands[0])
-        while made_by is not None and made_by.name in _RESHAPES:
-            chain.append(made_by)
-            made_by = bindings.producer(made_by.operands[0])
-        if not chain:
+        sources = _sources(value)
+        shapes = list(dict.fromkeys(bindings.shape(x) for x in sources or ()))
+        if len(shapes) != 1 or shapes[0] is None:
             continue
-        source = chain[-1].operands[0]
-        with ir.InsertionPoint(end), conversion.location:
-            type_ = _with_element(source.type, value.type)
-            new = _like(conversion, [source], type_).results[0]
-            for reshape in reversed(chain):
-                type_ = _with_element(reshape.results[0].type, value.type)
-                new = _like(reshape, [new], type_).results[0]
-        end.operands[index] = new
-        if bindings.is_unused(conversion):
-            conversion.erase()
+        with ir.InsertionPoint(end), end.location:
+            new = _in_shape(value, shapes[0], reshaped)
+            end.operands[index] = _reshaped(new, bindings.shape(value) or ())
+    rewriting.erase_dead(bindings.body(function))
 
 
-def _is_conversion(op: ir.Operation) -> bool:
-    return rewriting.is_tensor_math(op) and len(op.operands) == 1
+def _sources(value: ir.Value) -> list[ir.Value] | None:
+    """What the reshapes are of that a value is computed of, element by element; None if it is
+    computed of anything else but arguments and single numbers too."""
+    found, waiting, seen = list[ir.Value](), [value], set[ir.Value]()
+    while waiting:
+        value = waiting.pop()
+        made_by = bindings.producer(value)
+        if value in seen or made_by is None or inner_steps.is_scalar_broadcast(made_by):
+            continue
+        seen.add(value)
+        if made_by.name in _RESHAPES:
+            found.append(_before_reshapes(value))
+        elif _is_math(made_by):
+            waiting.extend(made_by.operands)
+        else:
+            return None
+    # A reshaped argument is seen in both shapes.
+    return [x for x in found if bindings.producer(x) is not None]
+
+
+def _in_shape(
+    value: ir.Value,
+    shape: tuple[int, ...],
+    reshaped: dict[tuple[ir.Value, tuple[int, ...]], ir.Value],
+) -> ir.Value:
+    """The value in another shape, of operands in that shape; each is made once."""
+    if (value, shape) in reshaped:
+        return reshaped[value, shape]
+    made_by = bindings.producer(value)
+    if made_by is not None and inner_steps.is_scalar_broadcast(made_by):
+        type_ = ir.RankedTensorType.get(list(shape), bindings.element_type(value))
+        new = _broadcast(made_by.operands[0], type_)
+    elif made_by is not None and _is_math(made_by):
+        operands = [_in_shape(x, shape, reshaped) for x in made_by.operands]
+        type_ = ir.RankedTensorType.get(list(shape), bindings.element_type(value))
+        new = _like(made_by, operands, type_).results[0]
+    else:
+        new = _reshaped(_before_reshapes(value), shape)
+    reshaped[value, shape] = new
+    return new
+
+
+def _before_reshapes(value: ir.Value) -> ir.Value:
+    made_by = bindings.producer(value)
+    while made_by is not None and made_by.name in _RESHAPES:
+        value = made_by.operands[0]
+        made_by = bindings.producer(value)
+    return value
+
+
+def _reshaped(value: ir.Value, shape: Sequence[int]) -> ir.Value:
+    old = bindings.shape(value) or ()
+    if old == tuple(shape):
+        return value
+    if len(old) > 1:
+        value = rewriting.collapse(value, [math.prod(old)], [range(len(old))])
+    if len(shape) > 1:
+        value = rewriting.expand(value, shape, [range(len(shape))])
+    return value
+
+
+def _is_math(op: ir.Operation | None) -> bool:
+    return op is not None and rewriting.is_tensor_math(op)
 
 
 def _like(op: ir.Operation, operands: Sequence[ir.Value], type_: ir.Type) -> ir.Operation:
