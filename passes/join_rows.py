@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings, rewriting
+from stepforge.passes import bindings, copies, rewriting
+from stepforge.passes.alias_state import states
 from stepforge.passes.bindings import arith, flow, func, ir, linalg
 from stepforge.passes.choose_tiles import COMPILATION_INFO
 from stepforge.passes.errors import PassError
@@ -42,14 +43,40 @@ class Rows:
 
 
 def join(function: func.FuncOp) -> None:
+    numbers = dict[ir.Value, ir.Value]()
     for op in bindings.operations(bindings.body(function)):
         rows = _rows_of(op) if rewriting.is_elementwise_generic(op) else None
-        if rows is None:
+        place = None if rows is None else _place(function, rows)
+        if rows is None or place is None:
             continue
-        last = _last(function, (rows.update, *rows.kept))
-        with ir.InsertionPoint.after(last), op.location:
-            _emit(rows)
+        with place, op.location:
+            _emit(rows, numbers)
     rewriting.erase_dead(bindings.body(function))
+
+
+def _place(function: func.FuncOp, rows: Rows) -> ir.InsertionPoint | None:
+    """Where all loops of a dispatch may run at once; None where what is between them must come
+    after one and before another: a loop that writes state runs behind those that read it."""
+    own = (rows.update, *rows.kept)
+    places = [i for i, op in enumerate(bindings.operations(bindings.body(function))) if op in own]
+    members = bindings.operations(bindings.body(function))[places[0] : places[-1] + 1]
+    between = [op for op in members if op not in own and op.name != BARRIER]
+    read_between = {_source(x) for op in between for x in op.operands}
+    if not read_between & _written(function, own):
+        return ir.InsertionPoint(members[0])
+    if not {value for op in own for value, _ in _leaves(op)} & _written(function, between):
+        return ir.InsertionPoint.after(members[-1])
+    return None
+
+
+def _written(function: func.FuncOp, loops: Sequence[ir.Operation]) -> set[ir.Value]:
+    """The state arguments whose new values some loops make."""
+    found = set[ir.Value]()
+    for state in states(function):
+        made_by = bindings.producer(state.value)
+        if made_by is not None and made_by in loops:
+            found.add(state.argument)
+    return found
 
 
 def _rows_of(update: ir.Operation) -> Rows | None:
@@ -120,10 +147,6 @@ def _yielded(generic: ir.Operation) -> list[ir.Value]:
     return list(bindings.operations(generic.regions[0].blocks[0])[-1].operands)
 
 
-def _last(function: func.FuncOp, ops: Sequence[ir.Operation]) -> ir.Operation:
-    return [op for op in bindings.operations(bindings.body(function)) if op in ops][-1]
-
-
 # --- the numbers of a loop --------------------------------------------------------------------
 
 
@@ -174,12 +197,13 @@ def _inlined(loop: ir.Operation, known: Mapping[Operand, ir.Value]) -> list[ir.V
 # --- the dispatch -----------------------------------------------------------------------------
 
 
-def _emit(rows: Rows) -> None:
+def _emit(rows: Rows, numbers: dict[ir.Value, ir.Value]) -> None:
+    """numbers: copies of single numbers of the state, made once for all dispatches."""
     results = [x for loop in (rows.update, *rows.kept) for x in loop.results]
     loops = [*map(_magnitudes, rows.maxima), rows.update, *rows.kept]
     maxima = [op.results[0] for op in rows.maxima]
     read = dict.fromkeys(value for loop in loops for value, _ in _leaves(loop))
-    tensors = {value: _fenced(value) for value in read if value not in maxima}
+    tensors = {value: _fenced(value, numbers) for value in read if value not in maxima}
     region = flow.DispatchRegionOp([x.type for x in results], [], [])
     block = region.regions[0].blocks.append()
     with ir.InsertionPoint(block):
@@ -191,9 +215,18 @@ def _emit(rows: Rows) -> None:
         old.replace_all_uses_with(new)
 
 
-def _fenced(value: ir.Value) -> ir.Value:
-    """A value behind a barrier, so that IREE does not compute it in the dispatch, for each row."""
+def _fenced(value: ir.Value, numbers: dict[ir.Value, ir.Value]) -> ir.Value:
+    """What a dispatch reads for a value.
+
+    Behind a barrier, so that IREE does not compute it in the dispatch, for each row. Of a single
+    number of the state, such as the step that draws depend on, a copy: IREE runs a small loop that
+    writes it as soon as it can, before dispatches that wait for others and read it.
+    """
     made_by = bindings.producer(value)
+    if made_by is None and bindings.shape(value) == ():
+        if value not in numbers:
+            numbers[value] = rewriting.barrier(copies.emit([value]).results[0])
+        return numbers[value]
     is_fixed = made_by is None or made_by.name == "arith.constant"
     return value if is_fixed else rewriting.barrier(value)
 
