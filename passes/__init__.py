@@ -14,7 +14,7 @@ from stepforge.passes.errors import (
     UnsupportedDTypeError,
     UnsupportedUpdateError,
 )
-from stepforge.passes.pipeline import PIPELINE, run_pipeline
+from stepforge.passes.pipeline import PIPELINE, Update, run_pipeline
 from stepforge.passes.statistics import FunctionStatistics, Statistics
 from stepforge.passes.targets import (
     Target,
@@ -43,6 +43,7 @@ __all__ = [
     "UnknownTargetError",
     "UnsupportedDTypeError",
     "UnsupportedUpdateError",
+    "Update",
     "check_dtypes",
     "compile_both",
     "compile_module",

@@ -13,7 +13,7 @@ from stepforge.passes import bindings, codegen, spirv_threads, statistics
 from stepforge.passes.arenas import Arena, Layout
 from stepforge.passes.bindings import ir
 from stepforge.passes.errors import CompileError, Diagnostic
-from stepforge.passes.pipeline import run_pipeline
+from stepforge.passes.pipeline import Update, run_pipeline
 from stepforge.passes.plain_build import without_aliases
 from stepforge.passes.self_test import SelfTest
 from stepforge.passes.session import Lowering, open_session
@@ -59,6 +59,7 @@ def build_all(
     builds: Sequence[Build],
     dump_ir: Path | None,
     layout: Layout = "packed",
+    update: Update = "in-place",
 ) -> list[Compiled]:
     """Run the passes once, then compile each of `builds`."""
     with open_session(target.flags) as session:
@@ -72,6 +73,7 @@ def build_all(
             vector_bytes=target.vector_bytes,
             dump_ir=dump_ir,
             layout=layout,
+            update=update,
             extra=extra,
         )
         dtypes = used_dtypes(module)

@@ -10,7 +10,7 @@ from stepforge.passes import bindings, statistics
 from stepforge.passes.arenas import Layout
 from stepforge.passes.build import Build, Compiled, build_all
 from stepforge.passes.isolated import build_isolated
-from stepforge.passes.pipeline import run_pipeline
+from stepforge.passes.pipeline import Update, run_pipeline
 from stepforge.passes.session import Lowering, open_session
 from stepforge.passes.statistics import Statistics
 from stepforge.passes.targets import Target, parse_target
@@ -30,6 +30,7 @@ def compile_module(
     *,
     in_place: bool = True,
     layout: Layout = "packed",
+    update: Update = "in-place",
     dump_ir: Path | None = None,
     isolate: bool = False,
     timeout: float | None = None,
@@ -37,16 +38,17 @@ def compile_module(
     """Run the passes over a logical module and compile it for `target`.
 
     `in_place=False`: the same module, but no result is written into an argument. `layout`:
-    "separate" packs no variables together. `dump_ir`: a
-    folder that receives the module before the first and after each pass, and IREE's view of it.
-    `isolate`: in a process of its own, which alone survives a crash of LLVM, and after `timeout`
-    seconds is stopped. The same input gives the same bytes.
+    "separate" packs no variables together. `update`: "ping-pong" takes buffers for the new
+    state, and leaves those of the old as they are. `dump_ir`: a folder that receives the module
+    before the first and after each pass, and IREE's view of it. `isolate`: in a process of its
+    own, which alone survives a crash of LLVM, and after `timeout` seconds is stopped. The same
+    input gives the same bytes.
 
     Raises `CompileError` (with IREE's diagnostics), `UnsupportedDTypeError`, `UnknownTargetError`
     and the other `PassError`s of the passes.
     """
     build: Build = "in_place" if in_place else "plain"
-    (made,) = _compile(mlir_text, target, [build], layout, dump_ir, isolate, timeout)
+    (made,) = _compile(mlir_text, target, [build], layout, update, dump_ir, isolate, timeout)
     return made
 
 
@@ -55,13 +57,14 @@ def compile_both(
     target: Target | str,
     *,
     layout: Layout = "packed",
+    update: Update = "in-place",
     dump_ir: Path | None = None,
     isolate: bool = False,
     timeout: float | None = None,
 ) -> Pair:
     """As `compile_module` with and without `in_place`, running the passes once."""
     builds: list[Build] = ["in_place", "plain"]
-    in_place, plain = _compile(mlir_text, target, builds, layout, dump_ir, isolate, timeout)
+    in_place, plain = _compile(mlir_text, target, builds, layout, update, dump_ir, isolate, timeout)
     return Pair(in_place, plain)
 
 
@@ -87,13 +90,14 @@ def _compile(
     target: Target | str,
     builds: Sequence[Build],
     layout: Layout,
+    update: Update,
     dump_ir: Path | None,
     isolate: bool,
     timeout: float | None,
 ) -> list[Compiled]:
     known = parse_target(target) if isinstance(target, str) else target
     if isolate:
-        return build_isolated(text, known.name, builds, dump_ir, timeout, layout)
+        return build_isolated(text, known.name, builds, dump_ir, timeout, layout, update)
     if timeout is not None:
         raise ValueError("a timeout needs isolate=True: IREE cannot be stopped inside this process")
-    return build_all(text, known, builds, dump_ir, layout)
+    return build_all(text, known, builds, dump_ir, layout, update)

@@ -19,6 +19,7 @@ from stepforge.passes import errors
 from stepforge.passes.arenas import Arena, Layout
 from stepforge.passes.build import Build, Compiled, TargetInfo
 from stepforge.passes.errors import CompileError, Diagnostic, PassError
+from stepforge.passes.pipeline import Update
 from stepforge.passes.statistics import FunctionStatistics, Statistics
 
 _WORKER = "stepforge.passes.isolated_worker"
@@ -32,13 +33,20 @@ def build_isolated(
     dump_ir: Path | None,
     timeout: float | None,
     layout: Layout = "packed",
+    update: Update = "in-place",
 ) -> list[Compiled]:
     """As `build_all`, elsewhere. Raises `CompileError` also where the compiler dies or is late."""
     with tempfile.TemporaryDirectory(prefix="stepforge-") as name:
         folder = Path(name)
         (folder / MODULE).write_text(text, encoding="utf-8")
         dump = None if dump_ir is None else str(dump_ir.absolute())
-        request = {"target": target, "builds": list(builds), "dump_ir": dump, "layout": layout}
+        request = {
+            "target": target,
+            "builds": list(builds),
+            "dump_ir": dump,
+            "layout": layout,
+            "update": update,
+        }
         (folder / REQUEST).write_text(json.dumps(request), encoding="utf-8")
         # -P: a module of the working directory must not stand in for one of the library.
         command = [sys.executable, "-P", "-m", _WORKER, str(folder)]

@@ -20,7 +20,8 @@ def _answer(folder: Path) -> dict[str, Any]:
     dump = None if request["dump_ir"] is None else Path(request["dump_ir"])
     try:
         target = parse_target(request["target"])
-        made = build_all(text, target, request["builds"], dump, request["layout"])
+        how = request["layout"], request["update"]
+        made = build_all(text, target, request["builds"], dump, *how)
     except PassError as error:
         row: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
         if isinstance(error, CompileError):

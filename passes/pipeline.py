@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from stepforge.passes import arenas, bindings, pass_base
 from stepforge.passes.alias_state import AliasState
@@ -23,6 +24,8 @@ from stepforge.passes.split_reductions import SplitReductions
 from stepforge.passes.targets.target import Backend
 from stepforge.passes.view_arguments import ViewArguments
 from stepforge.passes.wrap_entry_points import WrapEntryPoints
+
+Update = Literal["in-place", "ping-pong"]
 
 PIPELINE: tuple[Pass, ...] = (
     FoldHyperparameters(),
@@ -48,19 +51,23 @@ def run_pipeline(
     dump_ir: Path | None = None,
     stop_after: str | None = None,
     layout: Layout = "packed",
+    update: Update = "in-place",
     extra: Sequence[Pass] = (),
 ) -> tuple[Arena, ...]:
     """Turn a logical module into what IREE compiles, in place; returns its arenas.
 
     `extra` passes run first, on the logical module. `in_place=False` makes the same module without
-    aliasing state arguments. `backend` is what the module is for: without one no math is expanded
-    that is inexact there; `vector_bytes` is how wide its vectors are. `layout` "separate" keeps
-    every variable a tensor of its own. `dump_ir` names a folder that receives the module before the
-    first and after each pass. `stop_after` ends early, after the pass of that name. A state whose
-    new value cannot be computed over the old one is computed elsewhere and copied, which takes
-    memory in every step. Raises `PassError`.
+    aliasing state arguments. `update` "ping-pong" takes a buffer for each new state instead, as
+    an argument of its own, and leaves the old state as it is. `backend` is what the module is
+    for: without one no math is expanded that is inexact there; `vector_bytes` is how wide its
+    vectors are. `layout` "separate" keeps every variable a tensor of its own. `dump_ir` names a
+    folder that receives the module before the first and after each pass. `stop_after` ends early,
+    after the pass of that name. A state whose new value cannot be computed over the old one is
+    computed elsewhere and copied, which takes memory in every step. Raises `PassError`.
     """
-    steps = [_with_options(step, in_place, backend, vector_bytes, layout) for step in PIPELINE]
+    steps = [
+        _with_options(step, in_place, backend, vector_bytes, layout, update) for step in PIPELINE
+    ]
     passes = (*extra, *steps)
     names = [step.name for step in passes]
     if stop_after is not None and stop_after not in names:
@@ -79,10 +86,17 @@ def run_pipeline(
 
 
 def _with_options(
-    step: Pass, in_place: bool, backend: Backend | None, vector_bytes: int | None, layout: Layout
+    step: Pass,
+    in_place: bool,
+    backend: Backend | None,
+    vector_bytes: int | None,
+    layout: Layout,
+    update: Update,
 ) -> Pass:
     if isinstance(step, AliasState):
-        return replace(step, in_place=in_place)
+        return replace(step, in_place=in_place and update == "in-place")
+    if isinstance(step, WrapEntryPoints):
+        return replace(step, ping_pong=in_place and update == "ping-pong")
     if isinstance(step, PackVariables):
         return replace(step, backend=backend, separate=layout == "separate")
     if isinstance(step, (SplitReductions, ChooseTiles)):

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stepforge.passes import arguments, bindings
-from stepforge.passes.arguments import ABI, OUTPUT, PREFIX
+from stepforge.passes.arguments import ABI, OUTPUT, PREFIX, RESULT
 from stepforge.passes.bindings import Attributes, func, hal, ir, util
 from stepforge.passes.errors import PassError
 from stepforge.passes.pass_base import Pass
 from stepforge.passes.view_arguments import outside, outside_results
 
 
-def wrap(function: func.FuncOp, abi: int | None) -> None:
-    """Make `function` private, and a public one of its name that takes buffer views and fences."""
+def wrap(function: func.FuncOp, abi: int | None, *, ping_pong: bool = False) -> None:
+    """Make `function` private, and a public one of its name that takes buffer views and fences.
+
+    ping_pong: it also takes a buffer view for each state result, in which it puts that result.
+    """
     name = function.name.value
     function.operation.attributes["sym_name"] = ir.StringAttr.get(f"__{name}")
     function.operation.attributes["sym_visibility"] = ir.StringAttr.get("private")
@@ -26,22 +29,36 @@ def wrap(function: func.FuncOp, abi: int | None) -> None:
     view, fence = ir.Type.parse("!hal.buffer_view"), ir.Type.parse("!hal.fence")
     inputs = [view if _is_tensor(t) else t for t in function.type.inputs]
     results = [view if _is_tensor(t) else t for t in function.type.results]
-    signature = ir.FunctionType.get([*inputs, fence, fence], results)
+    attributes = bindings.argument_attributes(function)
+    after = _state_results(function, attributes) if ping_pong else []
+    signature = ir.FunctionType.get([*inputs, *[view] * len(after), fence, fence], results)
     with ir.InsertionPoint.after(function), function.location:
         wrapper = util.FuncOp(name, ir.TypeAttr.get(signature), sym_visibility="public")
-    attributes = bindings.argument_attributes(function)
     wrapper.operation.attributes["iree.abi.stub"] = ir.UnitAttr.get()
-    wrapper.operation.attributes["iree.reflection"] = _reflection(function, name, attributes, abi)
+    wrapper.operation.attributes["iree.reflection"] = _reflection(function, attributes, after, abi)
     block = wrapper.regions[0].blocks.append(*signature.inputs)
     with ir.InsertionPoint(block), function.location:
-        _fill(block, function, attributes)
+        _fill(block, function, attributes, after)
     bindings.set_argument_attributes(function, [{} for _ in attributes])
 
 
-def _fill(block: ir.Block, function: func.FuncOp, attributes: list[Attributes]) -> None:
+def _state_results(function: func.FuncOp, attributes: list[Attributes]) -> list[int]:
+    """The results that replace a tensor of the state, in their order."""
+    found = [
+        bindings.integer(attrs.get(RESULT))
+        for type_, attrs in zip(function.type.inputs, attributes, strict=True)
+        if _is_tensor(type_)
+    ]
+    return sorted(index for index in found if index is not None)
+
+
+def _fill(
+    block: ir.Block, function: func.FuncOp, attributes: list[Attributes], after: list[int]
+) -> None:
     *views, wait, signal = block.arguments
+    inputs, targets = views[: len(attributes)], views[len(attributes) :]
     operands = list[ir.Value]()
-    for argument, type_, attrs in zip(views, function.type.inputs, attributes, strict=True):
+    for argument, type_, attrs in zip(inputs, function.type.inputs, attributes, strict=True):
         if not _is_tensor(type_):
             operands.append(argument)
             continue
@@ -59,11 +76,13 @@ def _fill(block: ir.Block, function: func.FuncOp, attributes: list[Attributes]) 
             ).result
         )
     results = list(func.CallOp(function, operands).results)
-    for argument, attrs in zip(views, attributes, strict=True):
+    places = dict(zip(after, targets, strict=True))
+    for argument, attrs in zip(inputs, attributes, strict=True):
         index = bindings.integer(attrs.get(OUTPUT))
         if index is not None:
-            alias = hal.TensorAliasOp(results[index], [], argument, wait_fence=wait)
-            results[index] = alias.result
+            places[index] = argument
+    for index, place in places.items():
+        results[index] = hal.TensorAliasOp(results[index], [], place, wait_fence=wait).result
     seen = outside_results([value.type for value in results], attributes)
     util.ReturnOp(_exported(results, seen, signal))
 
@@ -92,14 +111,17 @@ def _is_tensor(type_: ir.Type) -> bool:
 
 
 def _reflection(
-    function: func.FuncOp, name: str, attributes: list[Attributes], abi: int | None
+    function: func.FuncOp, attributes: list[Attributes], after: list[int], abi: int | None
 ) -> ir.DictAttr:
+    name = function.name.value.removeprefix("__")
     inputs = list[str]()
     seen = [outside(t, attrs) for t, attrs in zip(function.type.inputs, attributes, strict=True)]
     results = outside_results(list(function.type.results), attributes)
     for index, (type_, attrs) in enumerate(zip(seen, attributes, strict=True)):
         output = f" {{{OUTPUT} = {attrs[OUTPUT]}}}" if OUTPUT in attrs else ""
         inputs.append(f"%input{index}: {type_}{output}")
+    for index in after:
+        inputs.append(f"%input{len(inputs)}: {results[index]} {{{OUTPUT} = {index} : index}}")
     outputs = [f"%output{index}: {type_}" for index, type_ in enumerate(results)]
     declaration = f"async func @{name}({', '.join(inputs)}) -> ({', '.join(outputs)})"
     entries = {"iree.abi.declaration": declaration, "iree.abi.model": "coarse-fences"}
@@ -114,12 +136,15 @@ class WrapEntryPoints(Pass):
 
     name: ClassVar[str] = "wrap-entry-points"
 
+    ping_pong: bool = False
+    """Take buffers for the new state, and leave those of the old as they are."""
+
     def run(self, module: ir.Module) -> None:
         own = module.operation.attributes
         abi = bindings.integer(own[ABI]) if ABI in own else None
         for function in bindings.functions(module):
             if _is_public(function):
-                wrap(function, abi)
+                wrap(function, abi, ping_pong=self.ping_pong)
         for key in [key for key in own if key.startswith(PREFIX)]:
             del own[key]
 

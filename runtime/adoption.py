@@ -28,6 +28,12 @@ class Adoption:
                 f"storage='adopt': the memory of device {device.spec!r} is not the host's; load "
                 "the artifact with storage='owned', which copies"
             )
+        if manifest.update != "in-place":
+            raise InputError(
+                f"storage='adopt': the artifact updates by {manifest.update}, so that each step "
+                "puts the parameters elsewhere; compile it with update='in-place' (--update "
+                "in-place)"
+            )
         if manifest.arenas:
             raise InputError(
                 f"storage='adopt': the artifact keeps variables together in {len(manifest.arenas)} "

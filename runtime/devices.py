@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -79,11 +79,40 @@ def open_device(spec: str) -> Device:
     """Open a device, once per process. Raises DeviceNotFoundError with the reason."""
     driver_of(spec)
     # A device does not survive a fork, so the child opens its own.
+    key = spec, os.getpid()
     with _LOCK:
-        return _open(spec, os.getpid())
+        known = _DEVICES.get(key)
+        if known is None or (known in _SUSPECTS and not _works(known)):
+            _DEVICES[key] = _open(*key)
+        return _DEVICES[key]
 
 
-@cache
+def suspect(device: Device) -> None:
+    """A step failed on it: the next `open_device` tries whether it still works, and opens it anew
+    if it does not. One that was lost stays lost."""
+    if not device.is_host:
+        with _LOCK:
+            # Kept for good: IREE's buffers and semaphores must not outlive their device.
+            _SUSPECTS[device] = None
+
+
+def _works(device: Device) -> bool:
+    try:
+        buffer = device.hal.allocator.allocate_buffer(iree.STATE_MEMORY, iree.STATE_USAGE, 128)
+        commands = iree.HalCommandBuffer(device.hal, binding_capacity=0, begin=True)
+        commands.copy(buffer, buffer, 0, 64, 64, end=True)
+        done = device.hal.create_semaphore(0)
+        device.hal.queue_execute(
+            commands,
+            wait_semaphores=iree.HalFence.create_at(done, 0),
+            signal_semaphores=iree.HalFence.create_at(done, 1),
+        )
+        done.wait(1)
+    except (RuntimeError, ValueError):
+        return False
+    return True
+
+
 def _open(spec: str, pid: int) -> Device:
     driver = driver_of(spec)
     listed = _listed(driver)
@@ -119,6 +148,14 @@ def _unavailable(spec: str, driver: str, error: Exception) -> str:
     text = str(error).split(";\n")[0].strip()
     hint = f"; {_HINTS[driver]}" if driver in _HINTS else ""
     return f"device {spec!r} cannot be opened: {text}{hint}"
+
+
+# What `open_device` has opened, by spec and process; and those that failed in a step.
+_DEVICES: dict[tuple[str, int], Device] = {}
+_SUSPECTS: dict[Device, None] = {}
+# Python empties `sys` last. IREE's buffers and semaphores must not outlive their device, and at the
+# end of the interpreter they are dropped in any order.
+sys.__dict__["_stepforge_devices"] = (_DEVICES, _SUSPECTS)
 
 
 def probe(driver: str) -> Availability:

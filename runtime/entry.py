@@ -34,17 +34,23 @@ class EntryPoint:
     """Everything a step needs, looked up and built once."""
 
     __slots__ = (
+        "_arguments",
         "_arrays",
         "_call",
+        "_calls",
         "_evaluator",
         "_fast",
+        "_input_arrays",
         "_inputs",
         "_integers",
+        "_module",
         "_numbers",
         "_outputs",
         "_partials",
+        "_seen",
+        "_storage",
         "_table",
-        "_tensors",
+        "flips",
         "function",
     )
 
@@ -56,12 +62,14 @@ class EntryPoint:
         program = function.scalars
         self._evaluator: Evaluator | None = None if program is None else compile_program(program)
         self._table = _table(function, module.memory)
-        self._tensors = [
-            _tensor(a, state, inputs, self._table)
-            for a in function.arguments[: len(function.arguments) - len(numbers)]
-        ]
+        self._arguments = function.arguments[: len(function.arguments) - len(numbers)]
+        self._storage = storage = state.storage
+        self._inputs = inputs
+        self._seen = storage.seen(function)
+        self.flips = storage.flips(function)
+        """The bits of the storage's parity that a call changes."""
         self._arrays = inputs.arrays(function, "gradient")
-        self._inputs = inputs.arrays(function, "input")
+        self._input_arrays = inputs.arrays(function, "input")
         self._partials = inputs.arrays(function, PARTIALS)
         self._fast = tuple(
             (path[1:], array, array.dtype, array.shape) for path, array in self._arrays.items()
@@ -72,7 +80,28 @@ class EntryPoint:
 
     def bind(self, module: Module) -> None:
         """Build the call; again after a failure, when the old fences are spent."""
-        self._call = Call(module, self.function.name, self._tensors, self._integers)
+        self._module = module
+        self._calls: dict[int, Call] = {}
+        self._call = self._bound(self._storage.parity & self._seen)
+
+    def _bound(self, parity: int) -> Call:
+        """The call on the buffers that are the state at a parity, made once."""
+        tensors = [self._tensor(a, parity) for a in self._arguments]
+        after = self._targets(parity) if self.flips else ()
+        made = Call(self._module, self.function.name, tensors, self._integers, after)
+        self._calls[parity] = made
+        return made
+
+    def _tensor(self, a: Argument, parity: int) -> Tensor:
+        if a.role == "scalars":
+            assert self._table is not None
+            return self._table
+        return self._inputs.of(a) if a.role in ROLES else self._storage.argument(a.name, parity)
+
+    def _targets(self, parity: int) -> list[Tensor]:
+        """The buffers for new state, in the order of the results."""
+        replaced = {a.result: a.name for a in self._arguments if a.result is not None}
+        return [self._storage.target(replaced[i], parity) for i in sorted(replaced)]
 
     @property
     def is_step(self) -> bool:
@@ -106,14 +135,14 @@ class EntryPoint:
 
         name: what the caller called.
         """
-        missing = [key for key in self._inputs if key not in given]
-        extra = [key for key in given if key not in self._inputs]
+        missing = [key for key in self._input_arrays if key not in given]
+        extra = [key for key in given if key not in self._input_arrays]
         if missing or extra:
             raise InputError(
-                f"{name}: expected the inputs {listed(self._inputs) or 'of none'}; "
+                f"{name}: expected the inputs {listed(self._input_arrays) or 'of none'}; "
                 f"{_difference(missing, extra)}"
             )
-        _fill(self._inputs, given, lambda key: f"input {key!r} of {name}", InputError)
+        _fill(self._input_arrays, given, lambda key: f"input {key!r} of {name}", InputError)
 
     def check_partials(self, partials: Any) -> Array:
         """Sums over the gradients as an array that `load_partials` takes. Raises InputError."""
@@ -164,7 +193,9 @@ class EntryPoint:
 
     def run(self, primitives: list[float | int], *, wait: bool = True) -> None:
         """Call and wait. Raises what IREE raises; then the state on the device is unknown."""
-        self._call.run(primitives, wait=wait)
+        parity = self._storage.parity & self._seen
+        self._call = call = self._calls.get(parity) or self._bound(parity)
+        call.run(primitives, wait=wait)
 
     def results(self, but: str) -> dict[str, float | int | bool | Array]:
         """The last call's outputs, but for names that start so; those of rank 0 as numbers."""
@@ -214,10 +245,3 @@ def _fill(
 def _table(function: Function, memory: Memory) -> Tensor | None:
     found = [a for a in function.arguments if a.role == "scalars"]
     return memory.shared(found[0].shape, numpy_dtype(found[0].dtype)) if found else None
-
-
-def _tensor(a: Argument, state: State, inputs: Inputs, table: Tensor | None) -> Tensor:
-    if a.role == "scalars":
-        assert table is not None
-        return table
-    return inputs.of(a) if a.role in ROLES else state.storage.arguments[a.name]

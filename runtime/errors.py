@@ -96,6 +96,12 @@ class StateLostError(StepforgeRuntimeError):
     """
 
 
+class StepFailedError(DeviceError):
+    """The device failed in a step that updates by ping-pong, or in replacing its state: the state
+    is the one of before, and can be read, saved and stepped on from.
+    """
+
+
 class BusyError(StepforgeRuntimeError):
     """A signal handler or callback used what its own thread was in the middle of changing."""
 

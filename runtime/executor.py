@@ -39,8 +39,9 @@ class Timeline:
 
     def advance(self) -> None:
         """Move the signal fence on; inserting a semaphore again raises its value in place."""
+        # In this order: what raises here leaves a call that was not made.
+        self.signal.insert(self._semaphore, self.value + 1)
         self.value += 1
-        self.signal.insert(self._semaphore, self.value)
 
     def reached(self) -> bool:
         """True when the last call has ended well; one that is still running gets a moment."""
@@ -185,6 +186,7 @@ class Call:
     """One function with its tensors bound: everything that can be made ahead is."""
 
     __slots__ = (
+        "_after",
         "_constant",
         "_fences",
         "_function",
@@ -196,17 +198,24 @@ class Call:
     )
 
     def __init__(
-        self, module: Module, function: str, tensors: Sequence[Tensor], integers: Sequence[bool]
+        self,
+        module: Module,
+        function: str,
+        tensors: Sequence[Tensor],
+        integers: Sequence[bool],
+        after: Sequence[Tensor] = (),
     ) -> None:
-        """`integers` says of each primitive argument, which follow the tensors, if it is i64."""
+        """`integers` says of each primitive argument, which follow the tensors, if it is i64;
+        `after` are tensors that come behind those."""
         self._module = module
         self._function = module.function(function)
         # The views' owners live in the caller's tensors; a list of references keeps views alive.
         self._refs = [tensor.view.ref for tensor in tensors]
-        self._fences = module.timeline.refs if self._function.fenced else ()
+        fences = module.timeline.refs if self._function.fenced else ()
+        self._after = (*(tensor.view.ref for tensor in after), *fences)
         self._integers = tuple(integers)
-        self._size = len(self._refs) + len(self._integers) + 2
-        self.results = iree.VmVariantList(self._size)
+        self._size = len(self._refs) + len(self._integers) + len(self._after)
+        self.results = iree.VmVariantList(max(self._size, 1))
         self._constant = None if integers else self._listed(())
 
     def run(self, primitives: Sequence[float | int], *, wait: bool = True) -> None:
@@ -229,6 +238,6 @@ class Call:
                 arguments.push_int(value)
             else:
                 arguments.push_float(value)
-        for ref in self._fences:
+        for ref in self._after:
             push(ref)
         return arguments

@@ -22,6 +22,7 @@ VARIABLE_ROLES = ("parameter", "slot", "counter", "hyperparameter", "buffer")
 ARGUMENT_ROLES = (*VARIABLE_ROLES, "gradient", "partials", "input", "scalars", "seed")
 RESULT_ROLES = ("state", "output", "initial", "partials")
 STORAGES = ("device", "host")
+UPDATES = ("in-place", "ping-pong")
 ARENA_KINDS = ("state", "gradient")
 DERIVATIONS = ("value", "one_minus", "log")
 INITIALIZER_KINDS = (
@@ -89,7 +90,7 @@ class Argument:
     own name, and their role; the scalar table has role `scalars`. Host variables travel as
     primitives (i64, f32), all else as tensors. `derive` says what is computed from a host variable,
     in float64. `result` is the index of the result that replaces the argument: on device it is the
-    same memory.
+    same memory, unless the manifest's `update` is "ping-pong".
     """
 
     name: str
@@ -218,5 +219,9 @@ class Manifest:
     nan_tracing: bool = False
     alignment: int = 64
     facts: tuple[tuple[str, str], ...] = ()
+    update: str = "in-place"
+    """Where new state goes: into the memory of the old, or ("ping-pong") into buffers that a call
+    is given after its other arguments, one for each state result in the order of the results.
+    """
     format_version: int = FORMAT_VERSION
     abi: int = ABI

@@ -18,6 +18,7 @@ from stepforge.runtime.manifest import (
     ITEM_SIZES,
     RESULT_ROLES,
     STORAGES,
+    UPDATES,
     VARIABLE_ROLES,
     Arena,
     Argument,
@@ -49,6 +50,7 @@ def check(manifest: Manifest) -> None:
     _require(len(manifest.targets) == 1, "format 1 has exactly one target")
     target = manifest.targets[0]
     _require(target.device in DEVICES, f"target device {target.device!r} is none of {DEVICES}")
+    _require(manifest.update in UPDATES, f"update {manifest.update!r} is none of {UPDATES}")
     alignment = manifest.alignment
     fits = 1 <= alignment <= MAX_ALIGNMENT and not alignment & (alignment - 1)
     _require(fits, f"alignment is a power of two up to {MAX_ALIGNMENT}")

@@ -55,6 +55,8 @@ def to_json(manifest: Manifest) -> bytes:
     }
     if manifest.shards != 1:
         document["shards"] = manifest.shards
+    if manifest.update != "in-place":
+        document["update"] = manifest.update
     text = json.dumps(
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )

@@ -11,6 +11,7 @@ from stepforge.runtime.manifest import (
     FORMAT_VERSION,
     INITIALIZER_KINDS,
     ITEM_SIZES,
+    UPDATES,
     Arena,
     Argument,
     Function,
@@ -47,7 +48,7 @@ def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
     keys = root.fields(
         "abi", "alignment", "arenas", "facts", "format_version", "formula", "functions", "groups",
         "initializers", "iree_version", "nan_tracing", "package_version", "targets",
-        "variables", *(["shards"] if root.has("shards") else []),
+        "variables", *(key for key in ("shards", "update") if root.has(key)),
     )  # fmt: skip
     initializers = keys["initializers"].each(MAX_VARIABLES, _initializer)
     tables = Tables(read_variables(keys["variables"], initializers))
@@ -64,6 +65,7 @@ def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
         nan_tracing=keys["nan_tracing"].boolean(),
         alignment=keys["alignment"].integer(1, 2**20),
         facts=keys["facts"].each(MAX_LIST, _fact),
+        update=keys["update"].one_of(UPDATES) if "update" in keys else "in-place",
         format_version=FORMAT_VERSION,
         abi=keys["abi"].integer(1),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Mapping
 from threading import RLock
 from typing import Any, final
+from weakref import WeakSet
 
 from stepforge.runtime.arrays import Array
-from stepforge.runtime.bounds import bounds_of
+from stepforge.runtime.devices import suspect
 from stepforge.runtime.entry import EntryPoint, steps_of
 from stepforge.runtime.errors import (
     BusyError,
@@ -17,12 +19,16 @@ from stepforge.runtime.errors import (
     ForkedProcessError,
     NotInitializedError,
     StateLostError,
+    StepFailedError,
     StepforgeRuntimeError,
 )
 from stepforge.runtime.executor import Module, Timeline
 from stepforge.runtime.inputs import Inputs
 from stepforge.runtime.manifest import Manifest, Scalar
-from stepforge.runtime.state import State
+from stepforge.runtime.state import After, State
+
+PATIENCE = 60.0
+"""Seconds that the end of the interpreter waits for a step of another thread."""
 
 
 @final
@@ -37,9 +43,7 @@ class Session:
         # Its own thread may come again: a mapping or array that it was given may read the step.
         self.lock = RLock()
         self.module = module
-        self.state = State(
-            manifest.variables, manifest.arenas, module.memory, bounds_of(manifest.groups)
-        )
+        self.state = State(manifest, module.memory)
         self._functions = steps_of(manifest.functions)
         self._inputs = Inputs(self._functions, manifest, module.memory)
         self.entries: dict[str, EntryPoint] = {}
@@ -48,8 +52,12 @@ class Session:
         # A device with threads of its own does not survive a fork.
         self._threaded = module.device.driver != "local-sync"
         self._closed = False
-        # Whether the device may still be at work on the last call.
-        self._running = False
+        # What is the state once the device is done with the last call, where nobody waited for it.
+        self._pending: After | None = None
+        # The failure of such a call that is still to be told, where it left the state as it was.
+        self._untold: StepFailedError | None = None
+        # A failed semaphore stays failed, so the next call needs a new timeline.
+        self._spent = False
         self._busy = BusyError(
             "this thread is in the middle of a step, and a signal handler used it; set a flag in "
             "the handler, and save or stop after the step"
@@ -58,6 +66,7 @@ class Session:
         self._problem: StepforgeRuntimeError | None = NotInitializedError(
             "there is no state yet: call initialize(parameters) or restore(path) first"
         )
+        _LIVE.add(self)
 
     @property
     def device(self) -> str:
@@ -73,7 +82,7 @@ class Session:
         if self._problem is self._busy:
             self.check_usable()
         self._wait()
-        self._closed = True
+        self._closed, self._untold = True, None
         self._problem = ClosedError("this step was closed; load the artifact again")
         self.entries.clear()
         self._inputs.clear()
@@ -104,6 +113,7 @@ class Session:
         first value."""
         with self.lock:
             self.check_open()
+            self._tell()
             numbers = self.state.numbers
             if isinstance(self._problem, NotInitializedError):
                 value = self.state.variables[path].initializer.value
@@ -131,8 +141,10 @@ class Session:
 
     def check_usable(self) -> None:
         """Wait for the last call; raise why the state cannot be used, if so."""
-        if self._running:
+        if self._pending is not None:
             self._wait()
+        if self._untold is not None:
+            self._tell()
         if self._problem is None and not self._threaded:
             return
         if self._problem is not None:
@@ -141,50 +153,98 @@ class Session:
         self.check_open()
 
     def _wait(self) -> None:
-        """Until the device is done; a failure becomes the problem."""
-        if not self._running:
+        """Until the device is done; a failure becomes the problem, or is left to tell."""
+        after = self._pending
+        if after is None:
             return
-        self._running = False
         try:
             self.module.timeline.signal.wait()
-        except BaseException as error:
-            if not self.module.timeline.reached():
-                self._problem = self._lost(error)
-            if not isinstance(error, Exception):
-                raise
+            self.state.follow(after)
+            self._pending = None
+        except Exception as error:
+            if self.module.timeline.reached():
+                self.state.follow(after)
+            else:
+                failure = self._failed(error)
+                self._untold = failure if isinstance(failure, StepFailedError) else None
+            self._pending = None
+
+    def _tell(self) -> None:
+        """Raise the failure of a call that nobody waited for, once."""
+        error, self._untold = self._untold, None
+        if error is not None:
+            raise error
 
     def run(self, entry: EntryPoint, *, wait: bool = True) -> None:
-        """Call and wait; the numbers of the host follow once the device is done.
+        """Call and wait; numbers of the host, and which buffers are the state, follow after that.
 
-        wait=False: they follow at once, and whatever uses the session next waits for the device.
+        wait=False: they follow when something uses the session next, which waits for the device.
         """
+        if self._spent:
+            self._renew()
         state, timeline = self.state, self.module.timeline
         primitives, following = entry.scalars(state.numbers)
+        after = following, state.storage.parity ^ entry.flips
         before = timeline.value
         try:
             self._problem = self._busy
             entry.run(primitives, wait=wait)
-            self._running = not wait
-            state.numbers.update(following)
+            if wait:
+                state.follow(after)
+            else:
+                self._pending = after
             self._problem = None
         except BaseException as error:
             # The device's failure, or what a signal handler raised, between any two lines above.
-            self._problem = lost = self._lost(error)
-            if timeline.value == before and not isinstance(error, Exception):
-                self._problem = None
-            elif timeline.value != before and timeline.reached():
-                state.numbers.update(following)
-                self._problem = None
-            elif isinstance(error, Exception):
-                raise lost from error
+            self._broken_off(error, after, submitted=timeline.value != before)
             raise
 
+    def _broken_off(self, error: BaseException, after: After, *, submitted: bool) -> None:
+        """Settle what the state is after a call that raised; returns if `error` tells all."""
+        if not submitted:
+            self._problem = None
+            return
+        # Until it is known better, also where a signal handler raises in between.
+        self._spent = True
+        self._problem = None if self.state.storage.doubled else self._lost(error)
+        if self.module.timeline.reached():
+            self.state.follow(after)
+            self._spent, self._pending, self._problem = False, None, None
+            return
+        failure = self._failed(error)
+        if isinstance(error, Exception):
+            raise failure from error
+
+    def _failed(self, error: BaseException) -> StateLostError | StepFailedError:
+        """What a call that did not end well is to whoever uses the session; it is so from now."""
+        self._spent, self._pending = True, None
+        suspect(self.module.device)
+        if not self.state.storage.doubled:
+            self._problem = lost = self._lost(error)
+            return lost
+        self._problem = None
+        return StepFailedError(
+            f"device {self.device!r} failed or was interrupted during a step: "
+            f"{_first_line(error)}; the state is as it was before (update='ping-pong'): step "
+            "again, or save it and load the artifact on another device"
+        )
+
     def _lost(self, error: BaseException) -> StateLostError:
-        text = str(error).split(";\n")[0].strip() or type(error).__name__
         return StateLostError(
             f"device {self.device!r} failed or was interrupted during a step, which may have "
-            f"changed part of the state: {text}; restore(path) a checkpoint, or initialize() again"
+            f"changed part of the state: {_first_line(error)}; restore(path) a checkpoint, or "
+            "initialize() again"
         )
+
+    def _renew(self) -> None:
+        """Start a new timeline after a failure."""
+        try:
+            self.module.timeline = Timeline(self.module.device)
+            for entry in self.entries.values():
+                entry.bind(self.module)
+        except RuntimeError as error:
+            raise self._failed(error) from error
+        self._spent = False
 
     def adopt(self, arrays: Mapping[str, Array]) -> None:
         """Let arrays that were checked be the memory of parameters, by path."""
@@ -193,22 +253,31 @@ class Session:
         self._bind()
 
     def replace(self, values: Mapping[str, Array]) -> None:
-        """Write values that were checked; the state counts as lost until all are there."""
-        if isinstance(self._problem, StateLostError):
-            # A failed semaphore stays failed, so the timeline starts anew.
-            try:
-                self.module.timeline = Timeline(self.module.device)
-                for entry in self.entries.values():
-                    entry.bind(self.module)
-            except RuntimeError as error:
-                raise self._lost(error) from error
-        self.write(values, "replacing the state")
+        """Write values that were checked; in place, the state counts as lost until all are in."""
+        if self._spent:
+            self._renew()
+        self._untold = None
+        if not self.state.storage.all_doubled:
+            self.write(values, "replacing the state")
+            return
+        try:
+            after = self.state.write_beside(values)
+        except DeviceMemoryError as error:
+            raise StepFailedError(
+                f"replacing the state failed: {error}; the state is as it was before"
+            ) from error
+        try:
+            self.state.follow(after)
+            self._problem = None
+        except BaseException:
+            # A signal handler's. What has begun is finished.
+            self.state.follow(after)
+            self._problem = None
+            raise
 
     def write(self, values: Mapping[str, Array], what: str) -> None:
         """Write some values that were checked; `what` says what is being done, for messages."""
-        self._problem = StateLostError(
-            f"{what} broke off half-way; restore(path) a checkpoint, or initialize() again"
-        )
+        self._problem = _half_way(what)
         try:
             self.state.write(values)
         except DeviceMemoryError as error:
@@ -217,3 +286,26 @@ class Session:
             )
             raise self._problem from error
         self._problem = None
+
+
+_LIVE: WeakSet[Session] = WeakSet()
+
+
+@atexit.register
+def _hold() -> None:
+    """Let no other thread be inside of IREE when the interpreter ends: it would crash there.
+
+    The main thread comes through: a lock of its own lets it in again.
+    """
+    for session in list(_LIVE):
+        session.lock.acquire(timeout=PATIENCE)
+
+
+def _half_way(what: str) -> StateLostError:
+    return StateLostError(
+        f"{what} broke off half-way; restore(path) a checkpoint, or initialize() again"
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n")[0].rstrip("; ").strip() or type(error).__name__

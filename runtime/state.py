@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from stepforge.runtime.arrays import Array, checked, numpy_dtype
-from stepforge.runtime.bounds import Bounds, check_bounds
+from stepforge.runtime.bounds import bounds_of, check_bounds
+from stepforge.runtime.buffer_sets import BufferSets
 from stepforge.runtime.buffers import Memory
 from stepforge.runtime.errors import InputError
 from stepforge.runtime.initializers import first_value
-from stepforge.runtime.manifest import Arena, Scalar, Variable
+from stepforge.runtime.manifest import Manifest, Scalar, Variable
 from stepforge.runtime.names import listed, nearest
-from stepforge.runtime.storage import Storage
+
+After = tuple[Mapping[str, Scalar] | Sequence[tuple[str, Scalar]], int]
+"""What is the state when a call has succeeded: numbers of the host, and the parity of buffers."""
 
 INT64 = range(-(2**63), 2**63)
 
@@ -30,17 +33,12 @@ class State:
 
     __slots__ = ("_bounds", "numbers", "storage", "variables")
 
-    def __init__(
-        self,
-        variables: Iterable[Variable],
-        arenas: Sequence[Arena],
-        memory: Memory,
-        bounds: Bounds,
-    ) -> None:
-        self._bounds = bounds
-        self.variables = {v.name: v for v in variables}
-        packed = [arena for arena in arenas if arena.kind == "state"]
-        self.storage = Storage(self.variables, packed, memory)
+    def __init__(self, manifest: Manifest, memory: Memory) -> None:
+        self._bounds = bounds_of(manifest.groups)
+        self.variables = {v.name: v for v in manifest.variables}
+        packed = [arena for arena in manifest.arenas if arena.kind == "state"]
+        beside = manifest.functions if manifest.update == "ping-pong" else ()
+        self.storage = BufferSets(self.variables, packed, memory, beside)
         self.numbers: dict[str, Scalar] = {
             v.name: host_dtype(v).type(0).item()
             for v in self.variables.values()
@@ -74,13 +72,24 @@ class State:
 
     def write(self, values: Mapping[str, Array]) -> None:
         """Replace variables' values by some that `check` returned."""
-        tensors: dict[str, Array] = {}
-        for path, value in values.items():
-            if path in self.numbers:
-                self.numbers[path] = value.item()
-            else:
-                tensors[path] = value
-        self.storage.write_all(tensors)
+        tensors, numbers = self._split(values)
+        self.storage.write(tensors)
+        self.numbers.update(numbers)
+
+    def write_beside(self, values: Mapping[str, Array]) -> After:
+        """Write values of all variables where the state is not; `follow` makes them the state."""
+        tensors, numbers = self._split(values)
+        return numbers, self.storage.write_beside(tensors)
+
+    def follow(self, after: After) -> None:
+        """Let numbers and buffers be the state; again changes nothing."""
+        self.numbers.update(after[0])
+        self.storage.parity = after[1]
+
+    def _split(self, values: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Scalar]]:
+        """What goes to the device, and the numbers of the host."""
+        tensors = {path: value for path, value in values.items() if path not in self.numbers}
+        return tensors, {p: value.item() for p, value in values.items() if p in self.numbers}
 
     def snapshot(self) -> dict[str, Array]:
         """Copies of everything, by path; floats of the host as float64."""
@@ -103,9 +112,9 @@ class State:
             for v in self.variables.values()
             if v.initializer.kind == "required" and v.name not in given
         ]
-        extra = [name for name in given if name not in self.storage.tensors]
+        extra = [name for name in given if name not in self.storage.paths]
         if missing or extra:
-            known = [path[1:] for path in self.storage.tensors]
+            known = [path[1:] for path in self.storage.paths]
             raise InputError(
                 "initialize: expected an array for each parameter that has no initializer; "
                 f"missing: {listed(missing) or 'none'}; not expected: {listed(extra) or 'none'}"

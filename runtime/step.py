@@ -42,7 +42,8 @@ class CompiledStep:
     After any of the runtime's errors but StateLostError the state is as it was. What something else
     raises (Ctrl-C, a signal handler, a tracer) comes through as it is, before a step or after it;
     where it broke the device's work off, every use from then on raises StateLostError until
-    `initialize` or `restore` (and an Exception becomes the cause of one at once).
+    `initialize` or `restore` (and an Exception becomes the cause of one at once). An artifact
+    compiled with update="ping-pong" raises StepFailedError instead, and its state is as it was.
     """
 
     def __init__(
@@ -148,7 +149,13 @@ class CompiledStep:
         path = find_path(name, self._parameter_paths(), "parameter")
         with self._session.lock:
             self._session.check_usable()
-            array = self._session.state.storage.tensors[path].array
+            storage = self._session.state.storage
+            if storage.doubled:
+                raise HostMemoryError(
+                    "view: the artifact updates by ping-pong, so each step puts the parameters "
+                    f"elsewhere; read parameters[{name!r}], which copies"
+                )
+            array = storage.tensor(path).array
         if array is None:
             raise HostMemoryError(
                 f"view: the memory of device {self.device!r} is not the host's; read "

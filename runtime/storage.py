@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -28,14 +29,21 @@ class Storage:
     __slots__ = ("_blocks", "_memory", "arguments", "tensors")
 
     def __init__(
-        self, variables: Mapping[str, Variable], arenas: Sequence[Arena], memory: Memory
+        self,
+        variables: Mapping[str, Variable],
+        arenas: Sequence[Arena],
+        memory: Memory,
+        shared: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> None:
+        """shared: arguments whose memory is there already, by name."""
         self._memory = memory
         self._blocks: list[_Block] = []
         self.arguments: dict[str, Tensor] = {}
         packed: dict[str, Tensor] = {}
         for arena in arenas:
-            whole = memory.state((arena.size,), numpy_dtype(arena.dtype))
+            whole = shared.get(arena.name)
+            if whole is None:
+                whole = memory.state((arena.size,), numpy_dtype(arena.dtype))
             parts = {v.name: whole.part(start, v.shape) for v, start in members(arena, variables)}
             self.arguments[arena.name] = whole
             self._blocks.append(_Block(whole, parts))
@@ -46,7 +54,9 @@ class Storage:
                 continue
             tensor = packed.get(variable.name)
             if tensor is None:
-                tensor = memory.state(variable.shape, numpy_dtype(variable.dtype))
+                tensor = shared.get(variable.name)
+                if tensor is None:
+                    tensor = memory.state(variable.shape, numpy_dtype(variable.dtype))
                 self.arguments[variable.name] = tensor
             self.tensors[variable.name] = tensor
 
@@ -54,16 +64,17 @@ class Storage:
         """A copy of one variable; of its arena nothing else is moved."""
         return self._memory.read(self.tensors[path])
 
-    def read_all(self) -> dict[str, Array]:
-        """Copies of all variables; each arena comes from the device in one piece."""
+    def read_all(self, paths: Sequence[str]) -> dict[str, Array]:
+        """Copies of variables, of each arena all or none: it comes from the device in one piece."""
         found: dict[str, Array] = {}
+        wanted = frozenset(paths)
         for block in self._blocks:
-            if block.whole.array is None:
+            if block.whole.array is None and wanted.issuperset(block.parts):
                 flat = self._memory.read(block.whole)
                 found |= {path: part.within(flat).copy() for path, part in block.parts.items()}
         return {
-            path: found[path] if path in found else self._memory.read(tensor)
-            for path, tensor in self.tensors.items()
+            path: found[path] if path in found else self._memory.read(self.tensors[path])
+            for path in paths
         }
 
     def write(self, path: str, value: Array) -> None:

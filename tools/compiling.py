@@ -21,23 +21,26 @@ from stepforge.tools.verb import duration, log, progress
 
 if TYPE_CHECKING:
     from stepforge.frontend import Artifact
-    from stepforge.passes import Layout
+    from stepforge.passes import Layout, Update
 
-#: The compiler's own list of them is not loaded for this.
+#: The compiler's own lists of them are not loaded for this.
 LAYOUTS: tuple[Layout, ...] = ("packed", "separate")
+UPDATES: tuple[Update, ...] = ("in-place", "ping-pong")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """`name`: of the optimizer. `files`: target -> where its artifact goes. `isolate`: run the
     compiler in a process of its own, for `timeout` seconds at most. `layout`: of the variables.
-    `phases`: export both halves of the step too. `shards`: what arenas divide into."""
+    `phases`: export both halves of the step too. `shards`: what arenas divide into. `update`: where
+    new values go."""
 
     name: str
     recipe: Recipe
     files: Mapping[str, Path]
     loss_dtype: str
     layout: Layout
+    update: Update
     dump_ir: Path | None
     force: bool
     isolate: bool = False
@@ -135,6 +138,7 @@ def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
         layout=job.layout,
         phases=job.phases,
         shards=job.shards,
+        update=job.update,
     )
 
 
@@ -156,6 +160,7 @@ def _compile_model(
         dump_ir=_folder(job, target),
         isolate=job.isolate,
         timeout=job.timeout,
+        update=job.update,
     )
 
 

@@ -30,6 +30,7 @@ from stepforge.passes import (
     Layout,
     Pair,
     Target,
+    Update,
     check_dtypes,
     compile_both,
     compile_module,
@@ -68,6 +69,7 @@ def compile_optimizer(
     layout: Layout = "packed",
     phases: bool = False,
     shards: int = 1,
+    update: Update = "in-place",
     force: bool = False,
 ) -> Artifact:
     """Compile an optimizer's step over `parameters` for one target.
@@ -89,13 +91,16 @@ def compile_optimizer(
         partial sums, which shards add up, and "apply" takes the step with them.
     shards: pads the arenas so that each divides into so many equal ranges of whole 64 bytes
         (`stepforge.runtime.shard_ranges`); wants the packed layout.
+    update: "in-place" writes new state over the old, which is lost where a device fails in a step;
+        "ping-pong" writes it beside the old, which then stays, and takes twice the memory.
 
     Before it is returned the artifact is proved: its in-place build gives bit for bit what a plain
     build gives, on a device of the target or, where there is none, on this machine's CPU.
 
     Raises FrontendError, PassError and StepforgeRuntimeError, each saying what to do.
     """
-    how = compiling(isolate, timeout, layout, shards)
+    how = compiling(isolate, timeout, layout, shards, update)
+    _check_update(update, phases)
     chosen = parse_target(target)
     specs = parameter_specs(parameters)
     check_dtypes(chosen, [spec.dtype.name for spec in specs])
@@ -129,18 +134,29 @@ class Compiling:
     timeout: float | None = None
     layout: Layout = "packed"
     shards: int = 1
+    update: Update = "in-place"
 
 
 def compiling(
-    isolate: bool, timeout: float | None, layout: Layout = "packed", shards: int = 1
+    isolate: bool,
+    timeout: float | None,
+    layout: Layout = "packed",
+    shards: int = 1,
+    update: Update = "in-place",
 ) -> Compiling:
-    """Raises FrontendError for a timeout without isolation, an unknown layout, and for shards that
-    are no number, or have nothing to divide."""
+    """Raises FrontendError for a timeout without isolation, an unknown layout or way to update, and
+    for shards that are no number, or have nothing to divide."""
     if layout not in get_args(Layout):
         raise FrontendError(
             "variables are laid out in one of two ways",
             expected=" or ".join(repr(x) for x in get_args(Layout)),
             got=repr(layout),
+        )
+    if update not in get_args(Update):
+        raise FrontendError(
+            "state is updated in one of two ways",
+            expected=" or ".join(repr(x) for x in get_args(Update)),
+            got=repr(update),
         )
     if timeout is not None and not (isolate and timeout > 0):
         raise FrontendError(
@@ -162,7 +178,17 @@ def compiling(
             got=f"shards={shards}",
             hint="leave one of the two out",
         )
-    return Compiling(isolate, timeout, layout, shards)
+    return Compiling(isolate, timeout, layout, shards, update)
+
+
+def _check_update(update: Update, phases: bool) -> None:
+    if phases and update != "in-place":
+        raise FrontendError(
+            "the halves of a step update in place",
+            expected="update='in-place' with phases=True",
+            got=f"update={update!r}",
+            hint="leave one of the two out",
+        )
 
 
 def compile_program(
@@ -179,6 +205,7 @@ def compile_program(
             text,
             target,
             layout=how.layout,
+            update=how.update,
             dump_ir=dump_ir,
             isolate=how.isolate,
             timeout=how.timeout,
@@ -213,7 +240,9 @@ def _artifact(
 
 def _pack(program: Program, compiled: Compiled, how: Compiling) -> runtime.Artifact:
     """Read back at once: what is returned is what a loader would accept."""
-    manifest = describe(program, compiled.info, compiled.arenas, compiled.statistics)
+    manifest = describe(
+        program, compiled.info, compiled.arenas, compiled.statistics, update=how.update
+    )
     manifest = replace(manifest, shards=how.shards)
     return made_artifact(compiled.vmfb, manifest, program_to_json(program).encode())
 
@@ -235,7 +264,7 @@ def _prove_elsewhere(made: Artifact, text: str, how: Compiling) -> None:
     """No device of the target is here: the order of its commands, and the bits on this CPU."""
     check_order(made.statistics, made.manifest.functions)
     pair = _cpu_pair(text, how)
-    manifest = describe(made.program, pair.in_place.info, pair.in_place.arenas)
+    manifest = describe(made.program, pair.in_place.info, pair.in_place.arenas, update=how.update)
     _prove(manifest, *(_loaded(x, manifest) for x in (pair.in_place, pair.plain)))
 
 
@@ -249,6 +278,7 @@ def _pair(text: str, target: Target | str, how: Compiling, dump_ir: Path | None 
         text,
         target,
         layout=how.layout,
+        update=how.update,
         dump_ir=dump_ir,
         isolate=how.isolate,
         timeout=how.timeout,

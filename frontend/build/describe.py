@@ -9,7 +9,7 @@ from stepforge.frontend.build.versions import IREE_VERSION, PACKAGE_VERSION
 from stepforge.frontend.cost import cost
 from stepforge.frontend.program import Argument, EntryPoint, Group, Hyperparameter, Program
 from stepforge.frontend.variables import VariableSpec
-from stepforge.passes import Arena, Statistics, TargetInfo
+from stepforge.passes import Arena, Statistics, TargetInfo, Update
 from stepforge.runtime import manifest as to
 
 
@@ -18,6 +18,7 @@ def describe(
     target: TargetInfo,
     arenas: Sequence[Arena] = (),
     statistics: Statistics | None = None,
+    update: Update = "in-place",
 ) -> to.Manifest:
     """The manifest of `program`, compiled for `target`; with statistics, what a call costs.
 
@@ -36,6 +37,7 @@ def describe(
         arenas=tuple(held),
         nan_tracing=program.nan_tracing,
         facts=() if statistics is None else tuple(_facts(program, statistics)),
+        update=update,
     )
 
 

@@ -14,7 +14,7 @@ from stepforge.frontend.context import Context
 from stepforge.frontend.optimizers import Optimizer
 from stepforge.frontend.trace import AfterUpdate
 from stepforge.frontend.training import LossFunction, train_program
-from stepforge.passes import check_dtypes, parse_target
+from stepforge.passes import Update, check_dtypes, parse_target
 
 
 def compile_train_step(
@@ -32,6 +32,7 @@ def compile_train_step(
     force: bool = False,
     isolate: bool = False,
     timeout: float | None = None,
+    update: Update = "in-place",
 ) -> Artifact:
     """Compile a whole training step for one target: loss, gradients and update.
 
@@ -42,7 +43,7 @@ def compile_train_step(
     `predict`; `runtime.load` makes methods of them. For hosts without Python it also exports
     `initialize`, which computes first values on the device (docs/abi.md).
     """
-    how = compiling(isolate, timeout)
+    how = compiling(isolate, timeout, update=update)
     chosen = parse_target(target)
     if output is not None and Path(output).exists() and not force:
         raise file_exists(Path(output))

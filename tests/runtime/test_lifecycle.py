@@ -115,9 +115,11 @@ def test_device_failure_loses_the_state(
     step.save(tmp_path / "good.safetensors")
     expected = handmade.snapshot(step)
 
-    def fail(*_: Any, **__: Any) -> None:
+    def fail(module: Any, *_: Any, **__: Any) -> None:
+        module.timeline.advance()  # submitted, and never reached
         raise RuntimeError("c/runtime/src/x.c:1: DEVICE_LOST; gone;\n[ 0] stack")
 
+    monkeypatch.setattr(executor, "MOMENT", 1)
     with monkeypatch.context() as patch:
         patch.setattr(loading.Module, "submit", fail)
         with pytest.raises(runtime.StateLostError, match=r"DEVICE_LOST; gone; restore\(path\)"):

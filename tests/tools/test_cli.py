@@ -51,6 +51,7 @@ EXPECTED = {
     runtime_errors.DeviceNotFoundError: 4,
     runtime_errors.DeviceMismatchError: 4,
     runtime_errors.StateLostError: 4,
+    runtime_errors.StepFailedError: 4,
     runtime_errors.GradientError: 2,
     runtime_errors.UnknownNameError: 2,
     runtime_errors.ArtifactWriteError: 2,

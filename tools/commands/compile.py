@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stepforge.frontend import KNOWN_OPTIMIZERS
-from stepforge.tools.compiling import LAYOUTS, Job, compile_job
+from stepforge.tools.compiling import LAYOUTS, UPDATES, Job, compile_job
 from stepforge.tools.hyperparameters import help_lines
 from stepforge.tools.machine import has_compiler, target_facts
 from stepforge.tools.model import parse_batch_sizes, parse_inputs
@@ -18,7 +18,7 @@ from stepforge.tools.recipe import Recipe, combine, parse_settings, read_recipe,
 from stepforge.tools.verb import Verb, file_size, json_option, print_json
 
 if TYPE_CHECKING:
-    from stepforge.passes import Layout
+    from stepforge.passes import Layout, Update
 
 
 class CompileVerb(Verb):
@@ -137,6 +137,14 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     is_flag=True,
     help="Export the two halves of a step that sums over all gradients, for shards.",
 )
+@click.option(
+    "--update",
+    type=click.Choice(UPDATES),
+    default="in-place",
+    show_default=True,
+    help="Write new state over the old, or beside it: with twice the memory, a device that fails "
+    "in a step leaves the state as it was.",
+)
 @click.option("--dump-ir", type=click.Path(path_type=Path), metavar="DIR", help="Keep every stage.")
 @click.option(
     "--isolate", is_flag=True, help="Run the compiler in a process of its own: it may crash alone."
@@ -168,6 +176,7 @@ def compile_command(
     layout: Layout,
     phases: bool,
     shards: int,
+    update: Update,
     dump_ir: Path | None,
     isolate: bool,
     timeout: float | None,
@@ -210,6 +219,7 @@ def compile_command(
         layout=layout,
         phases=phases,
         shards=shards,
+        update=update,
         dump_ir=dump_ir,
         force=force,
         isolate=isolate,

@@ -52,6 +52,7 @@ def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[
         ("made by", f"stepforge {manifest.package_version} with IREE {manifest.iree_version}"),
         ("contract", f"format {manifest.format_version}, calling convention {manifest.abi}"),
         ("formula", manifest.formula),
+        ("update", manifest.update),
         *(("target", _target(target)) for target in manifest.targets),
         *([("batch sizes", ", ".join(map(str, sizes)))] if sizes else []),
         *manifest.facts,

@@ -83,7 +83,7 @@ def test_pieces_are_where_the_variables_lie() -> None:
         step.initialize(draw(1))
         manifest, values = step.manifest, draw(1)
         arena = next(x for x in manifest.arenas if "/a" in x.variables and x.kind == "state")
-        flat = step._session.state.storage.arguments[arena.name].array
+        flat = step._session.state.storage.argument(arena.name, 0).array
         assert flat is not None
         for rank in range(3):
             kept = next(x for x in runtime.shard_ranges(manifest, rank) if x.arena == arena.name)

@@ -1,9 +1,9 @@
-"""Many threads on one step, and many steps at once."""
+"""R9: many threads on one step, and many steps at once: the same as one after the other."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,34 @@ import pytest
 from numpy.typing import NDArray
 
 from stepforge import runtime
+from stepforge.runtime import bindings
 from stepforge.runtime.step import CompiledStep
 from support import handmade
+from support.programs import draw
 
 pytestmark = pytest.mark.compiler
 
 Arrays = dict[str, NDArray[Any]]
-THREADS, STEPS = 8, 200
+THREADS, STEPS = 8, 1000
+SHAPES = {"w": (8, 4), "b": (4,)}
+
+
+@pytest.fixture
+def parameters() -> Arrays:
+    return draw(1, SHAPES, "float32")
+
+
+@pytest.fixture
+def gradients() -> Arrays:
+    return draw(2, SHAPES, "float32")
+
+
+@pytest.fixture
+def step(parameters: Arrays) -> Iterator[CompiledStep]:
+    """An initialized Adam step on local-sync."""
+    with handmade.adam().load(device="local-sync") as made:
+        made.initialize(parameters)
+        yield made
 
 
 def together(*work: Callable[[], None]) -> None:
@@ -50,10 +71,22 @@ def take(step: CompiledStep, gradients: Arrays, count: int = STEPS) -> Callable[
     return body
 
 
+def test_all_share_one_instance() -> None:
+    """IREE's `VmInstance` is one for the process, whoever asks first."""
+    found: list[object] = []
+    together(*[lambda: found.append(bindings.instance())] * THREADS)
+    with handmade.adam().load() as one, handmade.sgd().load(device="local-task") as other:
+        assert one.device != other.device
+    assert {id(x) for x in found} == {id(bindings.instance())}
+
+
 @pytest.mark.parametrize("device", ["local-sync", "local-task"])
 def test_one_step_for_all(parameters: Arrays, gradients: Arrays, device: str) -> None:
     """With equal gradients every order is the serial one."""
-    with handmade.adam().load(device=device) as shared, handmade.adam().load() as serial:
+    with (
+        handmade.adam().load(device=device) as shared,
+        handmade.adam().load(device="local-sync") as serial,
+    ):
         for step in (shared, serial):
             step.initialize(parameters)
         together(*[take(shared, gradients)] * THREADS)
@@ -77,14 +110,26 @@ def test_gradients_of_threads_do_not_mix() -> None:
             assert (value == total).all()
 
 
-def test_a_step_for_each_thread(parameters: Arrays, gradients: Arrays) -> None:
-    steps = [handmade.adam().load() for _ in range(THREADS)]
+@pytest.mark.parametrize("device", ["local-sync", "local-task"])
+def test_a_step_for_each_thread(parameters: Arrays, gradients: Arrays, device: str) -> None:
+    """Eight objects for each of eight threads, by turns."""
+    count = STEPS // 8
+    steps = [handmade.adam().load(device=device) for _ in range(THREADS * 8)]
     for step in steps:
         step.initialize(parameters)
-    together(*[take(step, gradients) for step in steps])
+
+    def by_turns(mine: list[CompiledStep]) -> Callable[[], None]:
+        def body() -> None:
+            for _ in range(count):
+                for step in mine:
+                    step.step(gradients)
+
+        return body
+
+    together(*[by_turns(steps[i::THREADS]) for i in range(THREADS)])
     with handmade.adam().load() as serial:
         serial.initialize(parameters)
-        take(serial, gradients)()
+        take(serial, gradients, count)()
         expected = handmade.snapshot(serial)
     for step in steps:
         assert handmade.snapshot(step) == expected
@@ -157,3 +202,41 @@ def test_steps_that_read_each_other(parameters: Arrays) -> None:
 
         together(read(one, other), read(other, one))
         assert one.global_step == other.global_step == STEPS
+
+
+def test_a_mixed_crowd(step: CompiledStep, gradients: Arrays) -> None:
+    """Steps that wait and that do not, readers, savers and setters; every step counts once."""
+    snapshots: list[runtime.Snapshot] = []
+
+    def free() -> None:
+        for _ in range(STEPS):
+            step.step(gradients, wait=False)
+
+    def read() -> None:
+        for _ in range(100):
+            assert np.isfinite(step.parameters["w"]).all()
+            snapshots.append(step.snapshot())
+            step.learning_rate = 0.001
+
+    together(take(step, gradients), free, free, read, read)
+    assert step.global_step == 3 * STEPS
+    with handmade.adam().load() as other:
+        kept = sorted(snapshots, key=lambda s: int(s.values["/global_step"]))[
+            :: len(snapshots) // 4
+        ]
+        for snapshot in kept:
+            other.restore_snapshot(snapshot)
+            take(other, gradients, 3 * STEPS - other.global_step)()
+            assert handmade.snapshot(other) == handmade.snapshot(step)
+
+
+@pytest.mark.slow
+def test_64_threads_on_64_steps(parameters: Arrays, gradients: Arrays) -> None:
+    steps = [handmade.adam().load(device="local-task") for _ in range(64)]
+    for step in steps:
+        step.initialize(parameters)
+    together(*[take(steps[i % 64], gradients, 2000) for i in range(64)])
+    (first, *others) = [handmade.snapshot(step) for step in steps]
+    assert all(other == first for other in others)
+    for step in steps:
+        step.close()

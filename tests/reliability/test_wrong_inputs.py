@@ -1,8 +1,9 @@
-"""What is accepted as an array, and what each wrong input is told. Refusals change no bit."""
+"""R13: what is accepted as an array, and what each wrong input is told. Refusals change no bit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
@@ -12,13 +13,33 @@ from numpy.typing import NDArray
 
 from stepforge import runtime
 from stepforge.runtime.step import CompiledStep
-from support import handmade
+from support import handmade, training
+from support.programs import draw
 
 pytestmark = pytest.mark.compiler
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 W = (8, 4)
+SHAPES = {"w": W, "b": (4,)}
+
+
+@pytest.fixture
+def parameters() -> Arrays:
+    return draw(1, SHAPES, "float32")
+
+
+@pytest.fixture
+def gradients() -> Arrays:
+    return draw(2, SHAPES, "float32")
+
+
+@pytest.fixture
+def step(parameters: Arrays) -> Iterator[CompiledStep]:
+    """An initialized Adam step on local-sync."""
+    with handmade.adam().load(device="local-sync") as made:
+        made.initialize(parameters)
+        yield made
 
 
 class Exported:
@@ -66,10 +87,29 @@ def read_only(a: Array) -> Array:
     return a
 
 
+def strided_unaligned(a: Array) -> Array:
+    raw = np.zeros(a.nbytes * 3 + 1, np.uint8)
+    spread = raw[1:].view(np.float32).reshape(a.shape[0], -1)[:, ::3]
+    spread[...] = a
+    return read_only_view(spread)
+
+
+def read_only_view(a: Array) -> Array:
+    view = a.view()
+    view.flags.writeable = False
+    return view
+
+
+def repeated(a: Array) -> Array:
+    """Rows that are one row, of stride 0, where the values allow it."""
+    return np.lib.stride_tricks.as_strided(a[:1], a.shape, (0, a.strides[1]))
+
+
 ACCEPTED: list[Callable[[Array], Any]] = [
     np.copy,
     strided,
     unaligned,
+    strided_unaligned,
     read_only,
     np.asfortranarray,
     lambda a: a[::-1][::-1],
@@ -101,7 +141,61 @@ def test_mapping_of_any_kind(step: CompiledStep, gradients: Arrays) -> None:
     assert step.global_step == 2
 
 
+class Sparse:
+    """As scipy's matrices are: an attribute for everything, and no array."""
+
+    shape, dtype, nnz = W, np.dtype(np.float32), 0
+
+    def toarray(self) -> Array:
+        return np.zeros(W, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInput:
+    """A value of the wrong kind for a tensor of a shape: the error, and its text."""
+
+    shape: tuple[int, ...]
+    value: Any
+    kind: type[Exception]
+    text: str
+
+
+# Shapes at the edges: rank 0, one element, none.
+EDGES: list[ErrorInput] = [
+    ErrorInput((), np.zeros(1, np.float32), runtime.GradientError, r"shape \(\), got \(1,\)"),
+    ErrorInput((1,), np.zeros((), np.float32), runtime.GradientError, r"shape \(1,\), got \(\)"),
+    ErrorInput((1,), np.float32(1), runtime.GradientError, r"\(1,\), got \(\)"),
+    ErrorInput((), [1.0], runtime.GradientError, r"got a list"),
+    ErrorInput((), "1", runtime.GradientError, r"got a str"),
+    ErrorInput((), None, runtime.GradientError, r"got None"),
+    ErrorInput((), np.float64(1), runtime.GradientError, r"dtype float32, got float64"),
+    ErrorInput((0,), np.zeros(1, np.float32), runtime.GradientError, r"\(0,\), got \(1,\)"),
+    ErrorInput((0, 3), np.zeros((3, 0), np.float32), runtime.GradientError, r"sizes agree"),
+    ErrorInput((2, 2), np.zeros((2, 2), "f4,f4"), runtime.GradientError, r"got void64"),
+    ErrorInput((2,), np.zeros(2, "M8[s]"), runtime.GradientError, r"got datetime64"),
+    ErrorInput((2,), np.zeros(2, bool), runtime.GradientError, r"got bool"),
+    ErrorInput((2,), range(2), runtime.GradientError, r"offers neither __dlpack__ nor"),
+    ErrorInput((2,), bytearray(8), runtime.GradientError, r"offers neither __dlpack__ nor"),
+]
+
+
+@pytest.mark.parametrize("row", EDGES, ids=lambda row: f"{row.shape}-{type(row.value).__name__}")
+def test_refused_at_the_edges(row: ErrorInput) -> None:
+    with handmade.sgd({"/w": row.shape}).load() as step:
+        step.initialize({"w": np.ones(row.shape, np.float32)})
+        before = handmade.snapshot(step)
+        with pytest.raises(row.kind, match=row.text):
+            step.step({"w": row.value})
+        assert handmade.snapshot(step) == before
+        step.step({"w": np.ones(row.shape, np.float32)})
+        assert step.global_step == 1
+
+
 REFUSED: list[tuple[Any, str]] = [
+    (Sparse(), r"Sparse, which offers neither __dlpack__ nor __array__"),
+    (np.zeros((1, 8, 4), np.float32), r"expected shape \(8, 4\), got \(1, 8, 4\); the sizes agree"),
+    (np.zeros(W, np.complex128), r"expected dtype float32, got complex128"),
+    (np.zeros(W, ">f4").view(np.ndarray), r"in foreign byte order"),
     (np.zeros(W), r"gradient 'w': expected dtype float32, got float64; .*\.astype\(np\.float32\)"),
     (np.zeros(W, np.float16), r"expected dtype float32, got float16"),
     (np.zeros(W, ml_dtypes.bfloat16), r"expected dtype float32, got bfloat16"),
@@ -315,3 +409,48 @@ def test_shapes(shape: tuple[int, ...]) -> None:
         step.learning_rate = 0.5
         step.step({"w": value})
         np.testing.assert_array_equal(step.parameters["w"], value * np.float32(0.5))
+
+
+BATCH = training.batches(1)[0]
+INPUTS: list[tuple[dict[str, Any], str]] = [
+    ({"x": BATCH["x"]}, r"missing: 'y'; not expected: none"),
+    ({**BATCH, "z": BATCH["x"]}, r"missing: none; not expected: 'z'"),
+    ({"x": BATCH["x"], "why": BATCH["y"]}, r"missing: 'y'; not expected: 'why'"),
+    ({**BATCH, "x": BATCH["x"].astype(np.float64)}, r"input 'x' of train_step.*got float64"),
+    ({**BATCH, "x": BATCH["x"].T}, r"input 'x' of train_step.*got \(4, 8\)"),
+    ({**BATCH, "x": None}, r"input 'x' of train_step.*got None"),
+    ({**BATCH, "y": BATCH["y"][:7]}, r"input 'y' of train_step.*got \(7, 3\)"),
+    ({**BATCH, "y": BATCH["y"].tolist()}, r"input 'y' of train_step.*got a list"),
+    ({**BATCH, "y": np.ma.masked_array(BATCH["y"])}, r"input 'y' of train_step.*masked array"),
+    ({**BATCH, "y": BATCH["y"].astype(">f4")}, r"input 'y' of train_step.*foreign byte order"),
+]
+
+
+def test_refused_batches() -> None:
+    with training.load() as step:
+        step.train_step(**BATCH)
+        before = training.snapshot(step)
+        for given, message in INPUTS:
+            with pytest.raises(runtime.InputError, match=message):
+                step.train_step(**given)
+            assert training.snapshot(step) == before
+        step.train_step(**BATCH)
+        assert step.global_step == 2
+
+
+@pytest.mark.parametrize("convert", [strided, unaligned, strided_unaligned, read_only, ByDlpack])
+def test_accepted_batches(convert: Callable[[Array], Any]) -> None:
+    with training.load() as step, training.load() as other:
+        converted = {name: convert(value) for name, value in BATCH.items()}
+        assert step.train_step(**converted)["loss"] == other.train_step(**BATCH)["loss"]
+        assert training.snapshot(step) == training.snapshot(other)
+
+
+def test_rows_of_stride_zero(step: CompiledStep, gradients: Arrays) -> None:
+    same = repeated(gradients["w"])
+    step.step({**gradients, "w": same.copy()})
+    expected = handmade.snapshot(step)
+    with handmade.adam().load() as other:
+        other.initialize(draw(1, SHAPES, "float32"))
+        other.step({**gradients, "w": same})
+        assert handmade.snapshot(other) == expected
