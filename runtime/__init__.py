@@ -40,6 +40,10 @@ from stepforge.runtime.errors import (
     InputError,
     MissingExtraError,
     NotInitializedError,
+    SignatureError,
+    SignatureInvalidError,
+    SignatureMissingError,
+    SigningKeyError,
     StateLostError,
     StepFailedError,
     StepforgeRuntimeError,
@@ -51,7 +55,7 @@ from stepforge.runtime.errors import (
 if TYPE_CHECKING:
     from stepforge.runtime.checkpoint import Snapshot
     from stepforge.runtime.checkpoints import Checkpoints, Restored
-    from stepforge.runtime.container import Artifact, read_artifact
+    from stepforge.runtime.container import Artifact, read_artifact, sign_artifact
     from stepforge.runtime.convert import Imported, export_state, import_state
     from stepforge.runtime.devices import Availability, probe, probe_all
     from stepforge.runtime.early_stop import EarlyStop
@@ -61,6 +65,7 @@ if TYPE_CHECKING:
     from stepforge.runtime.manifest import Manifest
     from stepforge.runtime.nan_logger import NanLogger, NanReport, Tracer
     from stepforge.runtime.shards import ArenaRange, Piece, shard_ranges
+    from stepforge.runtime.signatures import new_key_pair
     from stepforge.runtime.step import CompiledStep
     from stepforge.runtime.trainer import Trainer
 
@@ -106,6 +111,10 @@ __all__ = [
     "Restored",
     "Row",
     "Saved",
+    "SignatureError",
+    "SignatureInvalidError",
+    "SignatureMissingError",
+    "SigningKeyError",
     "Snapshot",
     "StateLostError",
     "StepEnd",
@@ -119,10 +128,12 @@ __all__ = [
     "export_state",
     "import_state",
     "load",
+    "new_key_pair",
     "probe",
     "probe_all",
     "read_artifact",
     "shard_ranges",
+    "sign_artifact",
 ]
 
 _LAZY = {
@@ -150,10 +161,12 @@ _LAZY = {
     "export_state": "convert",
     "import_state": "convert",
     "load": "loading",
+    "new_key_pair": "signatures",
     "probe": "devices",
     "probe_all": "devices",
     "read_artifact": "container",
     "shard_ranges": "shards",
+    "sign_artifact": "container",
 }
 
 

@@ -3,46 +3,49 @@
 IREE's own bytes come first and unchanged up to the ZIP directory, so every IREE tool still loads
 the file. `stepforge.json` (the manifest) and `graph.json` (the logical graph) are appended,
 deflated and with fixed dates. The archive comment is `stepforge-sha256:` and 64 hex digits: the
-SHA-256 of every byte before the digits. Nothing may precede or follow. The entry name
-`stepforge.sig` is reserved for signatures.
+SHA-256 of every byte before the digits. Nothing may precede or follow. A signed artifact has one
+more entry, `stepforge.sig`; `seal` has both.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
-import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stepforge.runtime.errors import ArtifactCorruptError, ArtifactFormatError, ArtifactWriteError
+from stepforge.runtime.errors import ArtifactFormatError, ArtifactWriteError
 from stepforge.runtime.files import UnsyncedError, write_atomically
 from stepforge.runtime.manifest import Manifest
 from stepforge.runtime.manifest_check import check
 from stepforge.runtime.manifest_encode import to_json
 from stepforge.runtime.manifest_parse import from_json
+from stepforge.runtime.seal import (
+    DIGITS,
+    EMPTY_SEAL,
+    LOCAL_MAGIC,
+    SIGNATURE_ENTRY,
+    check_digest,
+    directory,
+    sealed,
+    split_signature,
+)
+from stepforge.runtime.signatures import Key, check_signature, signed
 
 if TYPE_CHECKING:
     from stepforge.runtime.step import CompiledStep
 
 MANIFEST_ENTRY = "stepforge.json"
 GRAPH_ENTRY = "graph.json"
-SIGNATURE_ENTRY = "stepforge.sig"
 MAX_FILE = 2**31
 MAX_ENTRIES = 4096
 MAX_MANIFEST = 16 * 2**20
 MAX_GRAPH = 64 * 2**20
 
 _DATE = (1980, 1, 1, 0, 0, 0)
-_COMMENT = b"stepforge-sha256:"
-_DIGITS = 64
-_END = struct.Struct("<4s4H2LH")
-_LOCAL_MAGIC = b"PK\x03\x04"
-_END_MAGIC = b"PK\x05\x06"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,14 @@ class Artifact:
 
     @property
     def sha256(self) -> str:
-        """The digest that the file carries."""
-        return self.vmfb_bytes[-_DIGITS:].decode()
+        """The digest that the file carries, or carried before it was signed: signing leaves it."""
+        plain, _ = split_signature("artifact", self.vmfb_bytes)
+        return plain[-DIGITS:].decode()
+
+    @property
+    def signature(self) -> bytes | None:
+        """The Ed25519 signature, or None. Whose it is, `read_artifact` says, given a key."""
+        return split_signature("artifact", self.vmfb_bytes)[1]
 
     def load(self, *, device: str | None = None) -> CompiledStep:
         """Load it on a device, as `stepforge.runtime.load` does."""
@@ -78,7 +87,7 @@ def made_artifact(vmfb: bytes, manifest: Manifest, graph_json: bytes) -> Artifac
     """`pack_artifact`, and what a reader finds in the bytes. Raises as both do."""
     manifest_json = _manifest_json(manifest)  # which was read, and has passed every check
     data = _pack(vmfb, manifest_json, graph_json)
-    _check_digest("artifact", data)
+    check_digest("artifact", data)
     if _entries("artifact", data) != (manifest_json, graph_json):
         raise ArtifactFormatError("the artifact does not survive being written and read")
     return Artifact(data, manifest, graph_json)
@@ -93,10 +102,9 @@ def _manifest_json(manifest: Manifest) -> bytes:
 
 
 def _pack(vmfb: bytes, manifest_json: bytes, graph_json: bytes) -> bytes:
-    if not vmfb.startswith(_LOCAL_MAGIC):
+    if not vmfb.startswith(LOCAL_MAGIC):
         raise ArtifactFormatError(
-            f"the module must be an IREE .vmfb, which starts with {_LOCAL_MAGIC!r}; "
-            f"got {vmfb[:4]!r}"
+            f"the module must be an IREE .vmfb, which starts with {LOCAL_MAGIC!r}; got {vmfb[:4]!r}"
         )
     _check_size(MANIFEST_ENTRY, len(manifest_json), MAX_MANIFEST)
     _check_size(GRAPH_ENTRY, len(graph_json), MAX_GRAPH)
@@ -107,9 +115,8 @@ def _pack(vmfb: bytes, manifest_json: bytes, graph_json: bytes) -> bytes:
             raise ArtifactFormatError(f"the module already has entries {sorted(taken)}")
         _append(archive, MANIFEST_ENTRY, manifest_json)
         _append(archive, GRAPH_ENTRY, graph_json)
-        archive.comment = _COMMENT + b"0" * _DIGITS
-    body = buffer.getvalue()[:-_DIGITS]
-    return body + hashlib.sha256(body).hexdigest().encode()
+        archive.comment = EMPTY_SEAL
+    return sealed(buffer.getvalue()[:-DIGITS])
 
 
 def write_artifact(
@@ -125,6 +132,51 @@ def write_artifact(
     Raises ArtifactWriteError (with the operating system's error as cause) and ArtifactFormatError.
     """
     data = pack_artifact(vmfb, manifest, graph_json)
+    _write(path, data, force=force)
+    return Artifact(data, manifest, graph_json)
+
+
+def sign_artifact(
+    path: str | os.PathLike[str],
+    private_key: Key,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    password: bytes | None = None,
+    force: bool = False,
+) -> Artifact:
+    """Sign the artifact at `path` and write it to `output`, by default in its own place.
+
+    private_key: an Ed25519 key in PEM, as bytes or as the path of a file; password: of a key that
+    is encrypted. A signature that it has is replaced. An existing `output` is refused unless
+    `force`. The artifact is checked as `read_artifact` does, and nothing of it is run. Raises what
+    that raises, SigningKeyError, MissingExtraError (extra `sign`) and ArtifactWriteError.
+    """
+    artifact = read_artifact(path)
+    data = signed(str(path), artifact.vmfb_bytes, private_key, password)
+    _write(path if output is None else output, data, force=force or output is None)
+    return Artifact(data, artifact.manifest, artifact.graph_json)
+
+
+def read_artifact(
+    source: bytes | str | os.PathLike[str], *, public_key: Key | None = None
+) -> Artifact:
+    """Check and read an artifact: digest, signature, structure, then the manifest. No IREE.
+
+    public_key: an Ed25519 key in PEM, as bytes or as the path of a file; with it an artifact is
+    refused that was not signed with the private half. None: a signature is not looked at.
+    Raises ArtifactCorruptError, SignatureMissingError, SignatureInvalidError, ArtifactFormatError,
+    VersionMismatchError (unknown format version), or OSError when a file cannot be read; with
+    `public_key` also SigningKeyError and MissingExtraError (extra `sign`).
+    """
+    if isinstance(source, bytes):
+        return _read("artifact", source, public_key)
+    path = Path(source)
+    if path.stat().st_size > MAX_FILE:
+        raise ArtifactFormatError(f"{path}: an artifact has at most {MAX_FILE} bytes")
+    return _read(str(path), path.read_bytes(), public_key)
+
+
+def _write(path: str | os.PathLike[str], data: bytes, *, force: bool) -> None:
     try:
         write_atomically(Path(path), [data], force=force)
     except FileExistsError as error:
@@ -135,25 +187,12 @@ def write_artifact(
         raise ArtifactWriteError(f"the artifact {path}: {error.strerror}") from error
     except OSError as error:
         raise ArtifactWriteError(f"cannot write {path} ({len(data)} bytes): {error}") from error
-    return Artifact(data, manifest, graph_json)
 
 
-def read_artifact(source: bytes | str | os.PathLike[str]) -> Artifact:
-    """Check and read an artifact: digest first, then structure, then the manifest. No IREE.
-
-    Raises ArtifactCorruptError, ArtifactFormatError, VersionMismatchError (unknown format version),
-    or OSError when the file cannot be read.
-    """
-    if isinstance(source, bytes):
-        return _read("artifact", source)
-    path = Path(source)
-    if path.stat().st_size > MAX_FILE:
-        raise ArtifactFormatError(f"{path}: an artifact has at most {MAX_FILE} bytes")
-    return _read(str(path), path.read_bytes())
-
-
-def _read(where: str, data: bytes) -> Artifact:
-    _check_digest(where, data)
+def _read(where: str, data: bytes, public_key: Key | None) -> Artifact:
+    check_digest(where, data)
+    if public_key is not None:
+        check_signature(where, data, public_key)
     try:
         manifest_json, graph_json = _entries(where, data)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
@@ -164,39 +203,16 @@ def _read(where: str, data: bytes) -> Artifact:
     return Artifact(data, manifest, graph_json)
 
 
-def _check_digest(where: str, data: bytes) -> None:
-    tail = len(_COMMENT) + _DIGITS
-    if not data.startswith(_LOCAL_MAGIC):
-        raise ArtifactCorruptError(
-            f"{where}: no stepforge artifact, or bytes were added in front: it should start "
-            f"with {_LOCAL_MAGIC!r}, got {data[:4]!r}"
-        )
-    if data[-tail:-_DIGITS] != _COMMENT:
-        raise ArtifactCorruptError(
-            f"{where}: no stepforge digest at the end ({len(data)} bytes): the file is truncated, "
-            "has bytes added behind, or is a plain IREE module; compile or copy it again"
-        )
-    digest = hashlib.sha256(memoryview(data)[:-_DIGITS]).hexdigest().encode()
-    if digest != data[-_DIGITS:]:
-        raise ArtifactCorruptError(
-            f"{where}: the file was changed or damaged: its SHA-256 is {digest.decode()}, it "
-            f"carries {data[-_DIGITS:]!r}; compile or copy it again"
-        )
-
-
 def _entries(where: str, data: bytes) -> tuple[bytes, bytes]:
-    end = len(data) - len(_COMMENT) - _DIGITS - _END.size
-    magic, disk, start_disk, here, total, size, offset, comment = _END.unpack_from(data, end)
-    whole = offset + size == end and comment == len(_COMMENT) + _DIGITS
-    if magic != _END_MAGIC or disk or start_disk or here != total or not whole:
-        raise ArtifactFormatError(f"{where}: the ZIP end record does not fit the file")
+    total = directory(where, data).entries
     if total > MAX_ENTRIES:
         raise ArtifactFormatError(f"{where}: at most {MAX_ENTRIES} ZIP entries, got {total}")
+    _, signature = split_signature(where, data)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = [info.filename for info in archive.infolist()]
-        expected = [MANIFEST_ENTRY, GRAPH_ENTRY]
+        expected = [MANIFEST_ENTRY, GRAPH_ENTRY, *([] if signature is None else [SIGNATURE_ENTRY])]
         ours = [name for name in names if name.startswith("stepforge") or name == GRAPH_ENTRY]
-        if len(set(names)) != len(names) or ours not in (expected, [*expected, SIGNATURE_ENTRY]):
+        if len(set(names)) != len(names) or ours != expected:
             raise ArtifactFormatError(
                 f"{where}: expected the entries {expected} once each, in this order; got {names}"
             )

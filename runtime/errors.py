@@ -22,6 +22,18 @@ class ArtifactFormatError(ArtifactError):
     """The file is whole, but is no stepforge artifact, or its manifest breaks a rule or bound."""
 
 
+class SignatureError(ArtifactError):
+    """A signature was asked for, and the artifact's does not stand. The subclasses say why."""
+
+
+class SignatureMissingError(SignatureError):
+    """The artifact has no signature."""
+
+
+class SignatureInvalidError(SignatureError):
+    """The artifact's signature is of another key, or of another artifact than this one is now."""
+
+
 class VersionMismatchError(ArtifactError):
     """The artifact needs another format version or another IREE release than the one here."""
 
@@ -60,6 +72,10 @@ class InputError(StepforgeRuntimeError, ValueError):
 
 class ConversionError(InputError):
     """A state of another library, or for one, would mean something else on the other side."""
+
+
+class SigningKeyError(InputError):
+    """A key is no Ed25519 key in PEM, the other half of a pair, or encrypted."""
 
 
 class GradientError(InputError):

@@ -12,6 +12,8 @@ VERBS = {
     "compile": "Compile an optimizer for a model's parameters.",
     "inspect": "Show what an artifact holds.",
     "verify": "Compare an artifact with the NumPy evaluator on each device.",
+    "sign": "Put a signature into an artifact, or make the keys for it.",
+    "verify-signature": "Say whether an artifact was signed with a key.",
     "run": "Step an artifact from files.",
     "convert": "Take optimizer state from torch, optax, Keras or GoMLX, or give it back.",
     "bench": "Measure the time of a step.",
@@ -22,6 +24,7 @@ VERBS = {
 
 def load_verb(name: str) -> click.Command:
     """The command of `VERBS[name]`: `NAME_command` in `stepforge.tools.commands.NAME`."""
+    name = name.replace("-", "_")
     module = importlib.import_module(f"stepforge.tools.commands.{name}")
     command: click.Command = getattr(module, f"{name}_command")
     return command

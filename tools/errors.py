@@ -45,12 +45,14 @@ RAISED_AS: Mapping[str, type[ToolError]] = {
     "stepforge.runtime.errors.StepforgeRuntimeError": CheckFailedError,
     "stepforge.runtime.errors.ArtifactError": CorruptInputError,
     "stepforge.runtime.errors.ArtifactWriteError": ToolError,
+    "stepforge.runtime.errors.SignatureError": CheckFailedError,
     "stepforge.runtime.errors.CpuMismatchError": DeviceFailedError,
     "stepforge.runtime.errors.CheckpointError": CorruptInputError,
     "stepforge.runtime.errors.CheckpointWriteError": ToolError,
     "stepforge.runtime.errors.DeviceError": DeviceFailedError,
     "stepforge.runtime.errors.StateLostError": DeviceFailedError,
     "stepforge.runtime.errors.InputError": ToolError,
+    "stepforge.runtime.errors.MissingExtraError": ToolError,
     "builtins.OSError": ToolError,
 }
 COMPILER_HINT = (

@@ -36,7 +36,8 @@ def inspect_command(file: Path, list_variables: bool, as_json: bool) -> None:
     artifact = read_artifact(file)
     if as_json:
         size = len(artifact.vmfb_bytes)
-        facts = {"file": str(file), "bytes": size, "sha256": artifact.sha256}
+        signed = artifact.signature is not None
+        facts = {"file": str(file), "bytes": size, "sha256": artifact.sha256, "signed": signed}
         sizes = _batch_sizes(artifact.manifest)
         print_json({**facts, "batch_sizes": sizes, "manifest": artifact.manifest})
         return
@@ -49,6 +50,7 @@ def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[
     sizes = _batch_sizes(manifest)
     facts = [
         ("file", f"{file}, {size} bytes, SHA-256 {artifact.sha256}"),
+        *([("signature", "yes; verify-signature says whose")] if artifact.signature else []),
         ("made by", f"stepforge {manifest.package_version} with IREE {manifest.iree_version}"),
         ("contract", f"format {manifest.format_version}, calling convention {manifest.abi}"),
         ("formula", manifest.formula),
