@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -36,6 +37,17 @@ class Verb(click.Command):
 def json_option(function: Function) -> Function:
     """Add `--json`, passed on as `as_json`."""
     option = click.option("--json", "as_json", is_flag=True, help="Print the facts as JSON.")
+    return option(function)
+
+
+def public_key_option(function: Function) -> Function:
+    """Add `--public-key`: with it nothing runs but what its owner signed."""
+    option = click.option(
+        "--public-key",
+        type=click.Path(path_type=Path),
+        metavar="PUB.pem",
+        help="Refuse an artifact that was not signed with the private half of this key.",
+    )
     return option(function)
 
 

@@ -85,6 +85,16 @@ def test_verdicts_are_exit_codes(signing: Path, cli: Run) -> None:
     cli("verify-signature", file, code=2)
 
 
+def test_verbs_that_run_code_ask_for_the_signature(signing: Path, cli: Run, arrays: Path) -> None:
+    file, key = signing / "a.vmfb", ("--public-key", signing / "owner.pub.pem")
+    run = ("run", file, "--gradients", arrays, "--params", arrays, "--state", signing / "s")
+    for command in (("verify", file, "--steps", 1), run):
+        assert "the artifact has none" in cli(*command, *key, code=1).stderr
+    cli("sign", file, "--key", signing / "owner.pem")
+    for command in (("verify", file, "--steps", 1), run):
+        cli(*command, *key)
+
+
 @pytest.mark.parametrize("given", [(), ("a.vmfb",), ("--new-key", "k.pem", "a.vmfb")])
 def test_wrong_usage(given: tuple[str, ...], signing: Path, cli: Run) -> None:
     options = [str(signing / x) if "." in x else x for x in given]

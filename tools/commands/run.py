@@ -17,7 +17,14 @@ from stepforge.tools.arrays import Arrays, read_arrays
 from stepforge.tools.benchmark import is_training
 from stepforge.tools.errors import ToolError
 from stepforge.tools.recipe import parse_settings
-from stepforge.tools.verb import Verb, duration, json_option, log, print_json
+from stepforge.tools.verb import (
+    Verb,
+    duration,
+    json_option,
+    log,
+    print_json,
+    public_key_option,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +66,7 @@ class Ran:
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A settable value.")
 @click.option("--function", metavar="NAME", help="The entry point, where there are several.")
 @click.option("--device", metavar="DEVICE", help="local-sync, local-task, vulkan, cuda, ...")
+@public_key_option
 @json_option
 def run_command(
     file: Path,
@@ -70,6 +78,7 @@ def run_command(
     assignments: tuple[str, ...],
     function: str | None,
     device: str | None,
+    public_key: Path | None,
     as_json: bool,
 ) -> None:
     """Step the artifact FILE with the same gradients again and again, and save the state.
@@ -77,7 +86,7 @@ def run_command(
     --gradients and --state are needed. Whole training steps are run by a program of a few lines,
     with stepforge.runtime.Trainer.
     """
-    artifact = read_artifact(file)
+    artifact = read_artifact(file, public_key=public_key)
     if is_training(artifact.manifest):
         raise ToolError(
             f"{file} holds a whole training step, which takes batches and no gradients: train it "

@@ -9,7 +9,14 @@ import click
 from stepforge.runtime.container import read_artifact
 from stepforge.tools.errors import CheckFailedError
 from stepforge.tools.machine import devices_for
-from stepforge.tools.verb import Verb, json_option, print_json, progress, table
+from stepforge.tools.verb import (
+    Verb,
+    json_option,
+    print_json,
+    progress,
+    public_key_option,
+    table,
+)
 from stepforge.tools.verification import Verdict, verify
 
 
@@ -21,6 +28,7 @@ from stepforge.tools.verification import Verdict, verify
 @click.option("--steps", type=click.IntRange(min=1), default=10, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--function", metavar="NAME", help="The entry point, where there are several.")
+@public_key_option
 @json_option
 def verify_command(
     file: Path,
@@ -28,6 +36,7 @@ def verify_command(
     steps: int,
     seed: int,
     function: str | None,
+    public_key: Path | None,
     as_json: bool,
 ) -> None:
     """Compare the artifact FILE with its own graph, evaluated in float64.
@@ -37,7 +46,7 @@ def verify_command(
     an element exceeds its bound. Some have none that is finite, as behind a tie of a max pool: how
     many is said. A step with phases is taken as often again in them.
     """
-    artifact = read_artifact(file)
+    artifact = read_artifact(file, public_key=public_key)
     verdicts: list[Verdict] = []
     for device in devices or devices_for(artifact.manifest):
         progress(f"{steps} steps on {device}")
