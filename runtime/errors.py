@@ -42,6 +42,14 @@ class CpuMismatchError(ArtifactError):
     """The artifact holds native code for another processor than the one here."""
 
 
+class TrialCrashError(ArtifactError):
+    """The artifact's code crashed in the process of its own that tried it (`isolate=True`)."""
+
+
+class TrialTimeoutError(ArtifactError):
+    """The artifact's code did not end in time in the process that tried it (`isolate=True`)."""
+
+
 class DeviceError(StepforgeRuntimeError):
     """A device cannot be used. The subclasses say why."""
 

@@ -9,8 +9,11 @@ from stepforge.runtime.device_check import check_cpu, check_gpu, check_version, 
 from stepforge.runtime.devices import choose_device, open_device
 from stepforge.runtime.errors import InputError
 from stepforge.runtime.executor import Module
+from stepforge.runtime.isolated import try_elsewhere
 from stepforge.runtime.signatures import Key, check_signature
 from stepforge.runtime.step import CompiledStep
+
+TRIAL_SECONDS = 60.0
 
 
 def load(
@@ -19,6 +22,8 @@ def load(
     device: str | None = None,
     storage: str = "owned",
     public_key: Key | None = None,
+    isolate: bool = False,
+    timeout: float = TRIAL_SECONDS,
 ) -> CompiledStep:
     """Load an artifact on a device and return its step, not yet initialized.
 
@@ -28,9 +33,13 @@ def load(
     given, on the host's memory and of an artifact without arenas: every step then writes into them.
     public_key: an Ed25519 key in PEM, as bytes or as the path of a file; with it an artifact is
     refused that was not signed with the private half.
+    isolate: first load it in a process of its own and call each entry point once, on zeros, within
+    `timeout` seconds: code that crashes or hangs does so there. It costs a start of Python, and
+    for that time the memory of a second state.
     Raises ArtifactCorruptError, ArtifactFormatError, VersionMismatchError, CpuMismatchError,
-    DeviceNotFoundError and DeviceMismatchError; with `public_key` also SignatureMissingError,
-    SignatureInvalidError, SigningKeyError and MissingExtraError.
+    DeviceNotFoundError and DeviceMismatchError; with `isolate` also TrialCrashError and
+    TrialTimeoutError; with `public_key` also SignatureMissingError, SignatureInvalidError,
+    SigningKeyError and MissingExtraError.
     """
     if storage not in ("owned", "adopt"):
         raise InputError(f"storage: expected 'owned' or 'adopt', got {storage!r}")
@@ -40,18 +49,26 @@ def load(
             check_signature("artifact", artifact.vmfb_bytes, public_key)
     else:
         artifact = read_artifact(source, public_key=public_key)
-    opened = load_module(artifact, device)
+    opened = load_module(artifact, device, timeout if isolate else None)
     return CompiledStep(artifact.manifest, opened, artifact.sha256, adopt=storage == "adopt")
 
 
-def load_module(artifact: Artifact, device: str | None = None) -> Module:
-    """The artifact's module on a device that was found fit for it. Raises as `load` does."""
+def load_module(
+    artifact: Artifact, device: str | None = None, trial_seconds: float | None = None
+) -> Module:
+    """The artifact's module on a device that was found fit for it. Raises as `load` does.
+
+    trial_seconds: the time that a process of its own is given to try it first; None: no trial.
+    """
     manifest = artifact.manifest
     target = manifest.targets[0]
     check_version(manifest)
     if target.device == "local":
         check_cpu(target)
-    opened = open_device(choose_device(manifest, device))
+    spec = choose_device(manifest, device)
+    if trial_seconds is not None:
+        try_elsewhere(artifact, spec, trial_seconds)
+    opened = open_device(spec)
     check_gpu(target, opened)
     module = Module(artifact.vmfb_bytes, opened)
     self_test(module, target)

@@ -47,6 +47,8 @@ RAISED_AS: Mapping[str, type[ToolError]] = {
     "stepforge.runtime.errors.ArtifactWriteError": ToolError,
     "stepforge.runtime.errors.SignatureError": CheckFailedError,
     "stepforge.runtime.errors.CpuMismatchError": DeviceFailedError,
+    "stepforge.runtime.errors.TrialCrashError": DeviceFailedError,
+    "stepforge.runtime.errors.TrialTimeoutError": DeviceFailedError,
     "stepforge.runtime.errors.CheckpointError": CorruptInputError,
     "stepforge.runtime.errors.CheckpointWriteError": ToolError,
     "stepforge.runtime.errors.DeviceError": DeviceFailedError,

@@ -12,7 +12,6 @@ import pytest
 
 from stepforge import runtime
 from stepforge.runtime import device_check, devices
-from stepforge.runtime.container import pack_artifact, read_artifact
 from stepforge.runtime.device_check import (
     check_cpu,
     check_gpu,
@@ -227,22 +226,9 @@ def test_portable_code_runs_anywhere(family: str | None) -> None:
 # The self-test.
 
 
-def self_testing(text: str, target: str) -> runtime.Artifact:
-    parameters = handmade.parameters_of(SHAPES)
-    function = handmade.function_of(parameters, parameters, (handmade.RATE,))
-    made = handmade.manifest_of(
-        (*parameters, *handmade.HOST_VARIABLES), (function,), formula="sgd", target=target
-    )
-    tested = dataclasses.replace(made.targets[0], self_test=True)
-    made = dataclasses.replace(made, targets=(tested,))
-    sources = handmade.sgd_text(SHAPES, "f32") + text
-    vmfb = handmade.compiled(sources, handmade.BACKENDS[target])
-    return read_artifact(pack_artifact(vmfb, made, handmade.GRAPH))
-
-
 @pytest.mark.compiler
 def test_self_test_passes(place: Any) -> None:
-    with self_testing(handmade.SELF_TEST, place.target).load(device=place.device) as step:
+    with variants.self_testing(handmade.SELF_TEST, place.target).load(device=place.device) as step:
         assert step.functions == ("step",)
 
 
@@ -260,7 +246,7 @@ WRONG_SUM = handmade.SELF_TEST.replace("return %b, %s", "return %b, %zero")
 )
 def test_wrong_numbers_are_refused(text: str, message: str) -> None:
     with pytest.raises(runtime.DeviceMismatchError, match=message):
-        self_testing(text, "cpu").load()
+        variants.self_testing(text, "cpu").load()
 
 
 @pytest.mark.compiler

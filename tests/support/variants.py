@@ -20,6 +20,20 @@ def with_manifest(artifact: Artifact, **fields: Any) -> Artifact:
     return read_artifact(pack_artifact(vmfb, manifest, handmade.GRAPH))
 
 
+def self_testing(text: str, target: str = "cpu") -> Artifact:
+    """SGD over `/w` (4,) with a self-test of one's own, in the manner of `handmade.SELF_TEST`."""
+    shapes = {"/w": (4,)}
+    parameters = handmade.parameters_of(shapes)
+    function = handmade.function_of(parameters, parameters, (handmade.RATE,))
+    made = handmade.manifest_of(
+        (*parameters, *handmade.HOST_VARIABLES), (function,), formula="sgd", target=target
+    )
+    tested = dataclasses.replace(made.targets[0], self_test=True)
+    made = dataclasses.replace(made, targets=(tested,))
+    vmfb = handmade.compiled(handmade.sgd_text(shapes, "f32") + text, handmade.BACKENDS[target])
+    return read_artifact(pack_artifact(vmfb, made, handmade.GRAPH))
+
+
 def table_artifact(target: str) -> Artifact:
     """SGD whose rate comes in a table of one float32, with beta-like derivations beside it."""
     shapes = {"/w": (6,)}
