@@ -6,42 +6,14 @@ numbers (code for another GPU family).
 
 from __future__ import annotations
 
-import platform
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 
 from stepforge.runtime import bindings as iree
+from stepforge.runtime.cpu_features import host_architecture, host_features, missing_features
 from stepforge.runtime.devices import Device
 from stepforge.runtime.errors import CpuMismatchError, DeviceMismatchError, VersionMismatchError
 from stepforge.runtime.executor import Module
 from stepforge.runtime.manifest import Manifest, Target
-
-_ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
-
-# LLVM's names of the features that generated code may use, where /proc/cpuinfo spells them
-# differently. Features that are in neither table say nothing about generated code.
-_RENAMED = {
-    "sse3": "pni", "sse4.1": "sse4_1", "sse4.2": "sse4_2", "lzcnt": "abm", "bmi": "bmi1",
-    "pclmul": "pclmulqdq", "rdrnd": "rdrand", "sha": "sha_ni", "avxvnni": "avx_vnni",
-    "avxifma": "avx_ifma", "avx512bf16": "avx512_bf16", "avx512fp16": "avx512_fp16",
-    "avx512vnni": "avx512_vnni", "avx512vbmi2": "avx512_vbmi2",
-    "avx512bitalg": "avx512_bitalg", "avx512vpopcntdq": "avx512_vpopcntdq",
-    "amx-tile": "amx_tile", "amx-int8": "amx_int8", "amx-bf16": "amx_bf16",
-    "neon": "asimd", "fp-armv8": "fp", "fullfp16": "asimdhp", "dotprod": "asimddp",
-    "lse": "atomics", "rdm": "asimdrdm", "crc": "crc32", "fp16fml": "asimdfhm",
-    "avxvnniint8": "avx_vnni_int8", "avxvnniint16": "avx_vnni_int16",
-    "avxneconvert": "avx_ne_convert", "avx512vp2intersect": "avx512_vp2intersect",
-    "rcpc": "lrcpc", "complxnum": "fcma", "fptoint": "frint", "altnzcv": "flagm2",
-    "f32mm": "svef32mm", "f64mm": "svef64mm",
-}  # fmt: skip
-_SAME = frozenset((
-    "sse", "sse2", "ssse3", "sse4a", "avx", "avx2", "fma", "fma4", "f16c", "bmi2", "popcnt",
-    "movbe", "adx", "aes", "vaes", "vpclmulqdq", "gfni", "xop", "tbm", "avx512f", "avx512cd",
-    "avx512dq", "avx512bw", "avx512vl", "avx512ifma", "avx512vbmi",
-    "sve", "sve2", "sve2p1", "sme", "sme2", "bf16", "i8mm", "flagm", "sha3", "cssc", "mops", "hbc",
-))  # fmt: skip
 
 # A part of the GPU target's name -> parts of the device names that can run it.
 _FAMILIES: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
@@ -78,41 +50,13 @@ def check_cpu(target: Target) -> None:
             f"the artifact (target {target.name!r}) is native code for {target.arch}, this machine "
             f"is {machine}; compile it with --target cpu:{machine}"
         )
-    missing = missing_features(target.cpu_features, host_features())
+    missing = missing_features(target.arch or machine, target.cpu_features, host_features())
     if missing:
         raise CpuMismatchError(
             f"the artifact (target {target.name!r}, cpu {target.cpu or 'generic'}) uses CPU "
             f"features that this machine lacks: {', '.join(missing)}; compile it here, or with the "
             f"portable --target cpu:{machine}"
         )
-
-
-def host_architecture() -> str:
-    machine = platform.machine().lower()
-    return _ARCHITECTURES.get(machine, machine)
-
-
-@cache
-def host_features() -> frozenset[str] | None:
-    """The flags of /proc/cpuinfo, or None where there is none (another system, an emulator)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return None
-
-
-def missing_features(wanted: tuple[str, ...], here: frozenset[str] | None) -> list[str]:
-    """The wanted LLVM features that `here` lacks; unknown ones count as there."""
-    if here is None:
-        return []
-    names = [feature.removeprefix("+") for feature in wanted if not feature.startswith("-")]
-    known = [(n, _RENAMED.get(n, n)) for n in names if n in _RENAMED or n in _SAME]
-    return [name for name, flag in known if flag not in here]
 
 
 def check_gpu(target: Target, device: Device) -> None:

@@ -9,12 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stepforge.runtime import manifest
-from stepforge.runtime.device_check import (
-    check_gpu,
-    host_architecture,
-    host_features,
-    missing_features,
-)
+from stepforge.runtime.cpu_features import host_architecture, host_features, missing_features
+from stepforge.runtime.device_check import check_gpu
 from stepforge.runtime.devices import DRIVERS, Availability, open_device, probe
 from stepforge.runtime.errors import DeviceMismatchError
 from stepforge.tools.errors import COMPILER_HINT, DeviceFailedError
@@ -150,7 +146,7 @@ def why_not(target: manifest.Target) -> str:
         return ""
     if target.arch and target.arch != host_architecture():
         return f"this machine is {host_architecture()}"
-    lacking = missing_features(target.cpu_features, host_features())
+    lacking = missing_features(target.arch, target.cpu_features, host_features())
     return f"this processor lacks {', '.join(lacking)}" if lacking else ""
 
 

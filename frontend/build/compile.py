@@ -37,7 +37,7 @@ from stepforge.passes import (
     parse_target,
 )
 from stepforge.runtime.container import made_artifact
-from stepforge.runtime.device_check import host_architecture
+from stepforge.runtime.cpu_features import host_architecture
 from stepforge.runtime.devices import DRIVERS
 from stepforge.runtime.executor import Module
 from stepforge.runtime.loading import load_module

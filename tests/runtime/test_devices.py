@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import subprocess
 import sys
 from typing import Any
@@ -12,14 +11,8 @@ import pytest
 
 from stepforge import runtime
 from stepforge.runtime import device_check, devices
-from stepforge.runtime.device_check import (
-    check_cpu,
-    check_gpu,
-    check_version,
-    host_architecture,
-    host_features,
-    missing_features,
-)
+from stepforge.runtime.cpu_features import host_architecture
+from stepforge.runtime.device_check import check_cpu, check_gpu, check_version
 from stepforge.runtime.devices import choose_device, open_device, probe, probe_all
 from stepforge.runtime.manifest import Manifest, Target
 from support import handmade, variants
@@ -147,43 +140,6 @@ def test_another_architecture() -> None:
     )
     with pytest.raises(runtime.CpuMismatchError, match=message):
         check_cpu(Target("cpu", "llvm-cpu", "local", "sparc9"))
-
-
-def test_architectures_have_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
-    for spelled, name in (("AMD64", "x86_64"), ("arm64", "aarch64"), ("riscv64", "riscv64")):
-        monkeypatch.setattr(platform, "machine", lambda spelled=spelled: spelled)
-        assert host_architecture() == name
-
-
-def test_missing_features_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device_check, "host_features", lambda: frozenset({"avx", "pni"}))
-    target = Target("cpu", "llvm-cpu", "local", host_architecture(), "znver4")
-    features = ("+avx", "+sse3", "+avx2", "+avx512bf16", "-fma4", "+cmov", "+prfchw")
-    with pytest.raises(runtime.CpuMismatchError, match=r"lacks: avx2, avx512bf16; compile it here"):
-        check_cpu(dataclasses.replace(target, cpu_features=features))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "here", "missing"),
-    [
-        (("+sse4.2", "+lzcnt", "+bmi"), {"sse4_2", "abm", "bmi1"}, []),
-        (("+sse4.2", "+lzcnt", "+bmi"), {"sse4.2"}, ["sse4.2", "lzcnt", "bmi"]),
-        (("+neon", "+fp-armv8", "+dotprod"), {"asimd", "fp"}, ["dotprod"]),
-        (("+unheard-of", "+64bit", "+sahf"), set(), []),
-    ],
-)
-def test_feature_names(wanted: tuple[str, ...], here: set[str], missing: list[str]) -> None:
-    assert missing_features(wanted, frozenset(here)) == missing
-
-
-def test_no_cpuinfo_refuses_nothing() -> None:
-    assert missing_features(("+avx512f",), None) == []
-
-
-@pytest.mark.skipif(platform.system() != "Linux", reason="/proc/cpuinfo is Linux's")
-def test_this_machine_has_features() -> None:
-    found = host_features()
-    assert found is None or len(found) > 5
 
 
 # GPU families.

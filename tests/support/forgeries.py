@@ -20,14 +20,20 @@ def resealed(data: bytes) -> bytes:
 
 
 def with_entries(data: bytes, **replaced: bytes) -> bytes:
-    """The artifact with other contents of some entries (`stepforge_json=...`), and a digest that
-    fits."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
-        for info in old.infolist():
-            content = replaced.get(info.filename.replace(".", "_"), old.read(info))
-            new.writestr(zipfile.ZipInfo(info.filename), content)
-        new.comment = EMPTY_SEAL
+    """An unsigned artifact with other contents of its JSON entries (`stepforge_json=...`), and a
+    digest that fits. IREE's part stays where it is, for that is aligned."""
+    buffer = io.BytesIO(data)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        start = archive.getinfo("stepforge.json").header_offset
+        kept = [info for info in archive.filelist if info.header_offset < start]
+        ours = {i.filename: archive.read(i) for i in archive.filelist if i not in kept}
+        archive.filelist[:] = kept
+        archive.NameToInfo = {info.filename: info for info in kept}
+        archive.start_dir = start
+        for name, content in ours.items():
+            other = replaced.get(name.replace(".", "_"), content)
+            archive.writestr(zipfile.ZipInfo(name), other, zipfile.ZIP_DEFLATED)
+        archive.comment = EMPTY_SEAL
     return resealed(buffer.getvalue())
 
 

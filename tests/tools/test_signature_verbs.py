@@ -91,7 +91,7 @@ def test_verbs_that_run_code_ask_for_the_signature(signing: Path, cli: Run, arra
     for command in (("verify", file, "--steps", 1), run):
         assert "the artifact has none" in cli(*command, *key, code=1).stderr
     cli("sign", file, "--key", signing / "owner.pem")
-    for command in (("verify", file, "--steps", 1), run):
+    for command in (("verify", file, "--steps", 1), (*run, "--isolate")):
         cli(*command, *key)
 
 

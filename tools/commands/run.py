@@ -66,6 +66,11 @@ class Ran:
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A settable value.")
 @click.option("--function", metavar="NAME", help="The entry point, where there are several.")
 @click.option("--device", metavar="DEVICE", help="local-sync, local-task, vulkan, cuda, ...")
+@click.option(
+    "--isolate",
+    is_flag=True,
+    help="Try the artifact in a process of its own first: code that crashes does so there.",
+)
 @public_key_option
 @json_option
 def run_command(
@@ -78,6 +83,7 @@ def run_command(
     assignments: tuple[str, ...],
     function: str | None,
     device: str | None,
+    isolate: bool,
     public_key: Path | None,
     as_json: bool,
 ) -> None:
@@ -98,7 +104,7 @@ def run_command(
     arrays = read_arrays(gradients)
     settings = parse_settings(assignments)
     target = save or state
-    with load(artifact, device=device) as optimizer:
+    with load(artifact, device=device, isolate=isolate) as optimizer:
         _prepare(optimizer, state, params)
         for name, value in settings.items():
             optimizer.hyperparameters[name] = value
