@@ -21,6 +21,10 @@ from stepforge.frontend.json_values import Json, integer, items, row, string
 MAX_VALUES = 4_000_000
 """Nodes, arguments, variables and the like that one text may stand for, together."""
 
+VALUES_ALWAYS, VALUES_PER_BYTE = 4_096, 32
+"""So many, and so many more for each byte of a text. Real programs stay under 8, since names are
+text."""
+
 MAX_NAME = 1_024
 """Characters of a name that is made of another; longer ones are written out."""
 
@@ -35,12 +39,18 @@ class Budget:
 
     left: int = MAX_VALUES
 
+    @staticmethod
+    def of(text: str | bytes) -> Budget:
+        """What a text of this length may stand for."""
+        return Budget(min(MAX_VALUES, VALUES_ALWAYS + VALUES_PER_BYTE * len(text)))
+
     def spend(self, count: int) -> None:
         """Raises SerializeError when that is too many."""
         self.left -= count
         if self.left < 0:
             raise SerializeError(
-                "the text stands for too much", expected=f"at most {MAX_VALUES} values in all"
+                "the text stands for too much",
+                expected=f"at most {MAX_VALUES} values in all, and {VALUES_PER_BYTE} for each byte",
             )
 
 

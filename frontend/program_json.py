@@ -68,7 +68,7 @@ def program_to_json(program: Program, *, locations: bool = False) -> str:
 
 def program_from_json(text: str | bytes) -> Program:
     """The program of `program_to_json`. Raises SerializeError for any other text."""
-    budget = Budget()
+    budget = Budget.of(text)
     try:
         data = json.loads(text)
         variables = _variables_from_data(data["variables"], budget)

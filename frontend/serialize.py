@@ -70,7 +70,7 @@ def from_json(text: str | bytes) -> tuple[list[Graph], dict[str, Node]]:
     except (ValueError, RecursionError) as error:
         raise SerializeError("this is not JSON", got=error) from error
     found = fields(data, {"graphs": list, "named": dict}, "the document")
-    budget = Budget()
+    budget = Budget.of(text)
     graphs = [graph_from_data(graph, budget=budget) for graph in found["graphs"]]
     nodes = [graph.nodes for graph in graphs]
     named = {name: _find(nodes, name, place) for name, place in found["named"].items()}

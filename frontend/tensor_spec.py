@@ -9,7 +9,7 @@ from typing import Any, cast
 from stepforge.frontend.dtypes import TensorType, as_dtype
 from stepforge.frontend.errors import ParameterError
 
-_TEXT = re.compile(r"^(?P<dims>(?:\d+x)*)(?P<dtype>[a-z][a-z0-9]*)$")
+_TEXT = re.compile(r"^(?P<dims>(?:\d{1,18}x)*)(?P<dtype>[a-z][a-z0-9]*)$")
 
 
 def tensor_spec(name: str, value: Any) -> TensorType:

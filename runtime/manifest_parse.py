@@ -24,7 +24,7 @@ from stepforge.runtime.manifest import (
     ScalarProgram,
     Target,
 )
-from stepforge.runtime.manifest_tables import MAX_VARIABLES, Tables, read_variables
+from stepforge.runtime.manifest_tables import MAX_VARIABLES, Tables, budget_of, read_variables
 
 MAX_FUNCTIONS = 64
 MAX_GROUPS = 1_024
@@ -51,7 +51,9 @@ def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
         "variables", *(key for key in ("shards", "update") if root.has(key)),
     )  # fmt: skip
     initializers = keys["initializers"].each(MAX_VARIABLES, _initializer)
-    tables = Tables(read_variables(keys["variables"], initializers))
+    budget = budget_of(len(data))
+    variables = read_variables(keys["variables"], initializers, budget)
+    tables = Tables(variables, budget - len(variables))
     return Manifest(
         package_version=keys["package_version"].text(),
         iree_version=keys["iree_version"].text(),

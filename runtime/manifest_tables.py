@@ -25,7 +25,9 @@ from stepforge.runtime.manifest import (
 
 MAX_VARIABLES = 50_000
 MAX_EXPANDED = 400_000
-"""Arguments, results and parameter lists of all functions and groups together."""
+"""Arguments, results and parameter lists of all functions and groups together, and variables."""
+EXPANDED_ALWAYS, EXPANDED_PER_BYTE = 4_096, 8
+"""So much, and so much more for each byte of text. Real ones stay under 1, since names are text."""
 MAX_RUNS = 20_000
 MAX_RANK = 16
 
@@ -48,15 +50,24 @@ def _run(item: Reader, size: int) -> range:
     return range(first, first + stride * count, stride)
 
 
-def read_variables(item: Reader, initializers: tuple[Initializer, ...]) -> tuple[Variable, ...]:
-    """Expand the blocks. A slot refers to its parameter by index, which comes before it."""
+def budget_of(size: int) -> int:
+    """What a manifest of so many bytes may be expanded to."""
+    return min(MAX_EXPANDED, EXPANDED_ALWAYS + EXPANDED_PER_BYTE * size)
+
+
+def read_variables(
+    item: Reader, initializers: tuple[Initializer, ...], budget: int
+) -> tuple[Variable, ...]:
+    """Expand the blocks, to as many variables as the budget has. A slot refers to its parameter by
+    index, which comes before it."""
+    most = min(MAX_VARIABLES, budget)
     found: list[Variable] = []
     for block in item.items(MAX_VARIABLES):
         keys = ("dtype", "initializer", "role", "slot", "storage", "trainable")
         by_rule = block.has("of")
         row = block.fields(*keys, *(("of", "prefix", "suffix") if by_rule else ("rows",)))
         head = _head(row, initializers)
-        limit = MAX_VARIABLES - len(found)
+        limit = most - len(found)
         if by_rule:
             found.extend(_by_rule(row, head, found, limit))
         else:
@@ -86,7 +97,7 @@ def _by_rule(
     for run in row["of"].items(MAX_RUNS):
         owners.extend(found[i] for i in _run(run, len(found)))
         if len(owners) > limit:
-            run.fail(f"at most {MAX_VARIABLES} variables")
+            run.fail(f"at most {limit} more variables in a manifest of this size")
     return [_like(head, prefix + o.name + suffix, o.shape, o.group, o.name) for o in owners]
 
 
@@ -122,7 +133,8 @@ class Tables:
     """Expands what refers to the variable table, within one budget for the whole manifest."""
 
     variables: tuple[Variable, ...]
-    budget: int = MAX_EXPANDED
+    budget: int
+    """What is left of it."""
 
     def indices(self, item: Reader) -> list[Variable]:
         found: list[Variable] = []
@@ -135,7 +147,10 @@ class Tables:
     def spend(self, count: int, where: Reader) -> None:
         self.budget -= count
         if self.budget < 0:
-            where.fail(f"at most {MAX_EXPANDED} arguments, results and list entries in all")
+            where.fail(
+                f"at most {MAX_EXPANDED} arguments, results and list entries in all, and in a "
+                f"small manifest {EXPANDED_PER_BYTE} for each byte"
+            )
 
     def names(self, item: Reader) -> tuple[str, ...]:
         return tuple(v.name for v in self.indices(item))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -47,6 +48,15 @@ def _read_npz(path: Path) -> Arrays:
             return {name: archive[name] for name in archive.files}
     except DAMAGED_ZIP as error:
         raise CorruptInputError(f"{path} is no whole .npz file: {error}") from error
+    except OSError as error:
+        raise damaged_or_unreadable(path, error) from error
+
+
+def damaged_or_unreadable(path: Path, error: OSError) -> Exception:
+    """What an OSError from within an .npz file means: an offset in it may lead before its start."""
+    if error.errno != errno.EINVAL:
+        return error
+    return CorruptInputError(f"{path} is no whole .npz file: it refers to what is not in it")
 
 
 def _read_safetensors(path: Path) -> Arrays:

@@ -1,4 +1,4 @@
-"""Made the artifacts of format 1 that are kept here: in tests, `python -m artifacts.make_artifacts`.
+"""Made the kept artifacts of format 1: `python -m artifacts.make_artifacts`, in the folder tests.
 
 Not to be run again: a file that is kept shows that what users have goes on loading. Another format
 version, or another release of IREE, gets files of its own beside these.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,8 @@ def main() -> None:
         compile_optimizer(optimizer, SPECS, target=target, output=str(path_of(name)))
         with runtime.load(path_of(name)) as step:
             found |= {f"{name}:{path}": value for path, value in stepped(step).items()}
-    np.savez(RESULTS, **found)
+    arrays: dict[str, Any] = dict(found)
+    np.savez(RESULTS, **arrays)
     private, public = runtime.new_key_pair()
     runtime.sign_artifact(path_of("vmvx"), private, SIGNED)
     PUBLIC_KEY.write_bytes(public)

@@ -31,7 +31,9 @@ def test_the_corpus_of_checkpoints(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["checkpoint"])
+@pytest.mark.parametrize(
+    "name", ["checkpoint", "container", "graph", "manifest", "parameters", "recipe"]
+)
 def test_ten_minutes(name: str, tmp_path: Path) -> None:
     """New inputs that reach new code are kept in a folder that is printed, to be added."""
     if importlib.util.find_spec("atheris") is None:

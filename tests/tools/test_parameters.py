@@ -184,3 +184,15 @@ def test_a_damaged_compressed_npz_is_corrupt_input(read: Any, tmp_path: Path) ->
     path.write_bytes(data)
     with pytest.raises(CorruptInputError, match=r"no whole \.npz"):
         read(path)
+
+
+@pytest.mark.parametrize("read", [read_parameters, read_arrays])
+def test_an_npz_that_refers_to_what_is_before_its_start(read: Any, tmp_path: Path) -> None:
+    found = Path(__file__).parents[1] / "fuzz/corpus/parameters/npz-negative-offset.bin"
+    path = tmp_path / "m.npz"
+    path.write_bytes(found.read_bytes()[1:])
+    with pytest.raises(CorruptInputError, match=r"is no whole \.npz file"):
+        read(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        read(path)
