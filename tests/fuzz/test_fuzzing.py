@@ -46,7 +46,7 @@ def test_ten_minutes(name: str, tmp_path: Path) -> None:
         [
             *(sys.executable, "-m", f"fuzz.fuzz_{name}"),
             *(str(found), str(FOLDER / "corpus" / name)),
-            *(*options, "-max_len=4096", f"-artifact_prefix={found}/", "-print_final_stats=1"),
+            *(*options, "-max_len=8192", f"-artifact_prefix={found}/", "-print_final_stats=1"),
         ],
         capture_output=True,
         text=True,

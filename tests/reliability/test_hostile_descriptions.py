@@ -84,12 +84,14 @@ def paths(value: Any, above: Path = ()) -> Iterator[Path]:
         yield from paths(inner, (*above, key))
 
 
+def found_at(document: Any, path: Path) -> Any:
+    return found_at(document[path[0]], path[1:]) if path else document
+
+
 def edit(document: Any, path: Path, action: str, value: Any) -> None:
     """Change what stands there, if it still does."""
     try:
-        inside: Any = document
-        for key in path[:-1]:
-            inside = inside[key]
+        inside = found_at(document, path[:-1])
         if action == "replace":
             inside[path[-1]] = value
         elif action == "drop":
