@@ -71,7 +71,7 @@ EDITS = st.lists(
 )
 
 
-Path = tuple[str | int, ...]
+Path = tuple[Any, ...]
 
 
 def paths(value: Any, above: Path = ()) -> Iterator[Path]:
