@@ -152,6 +152,13 @@ class Context:
         value; None without one."""
         return found_in(self._store.rules, self._of, without_alias(name)) if self._of else None
 
+    def narrower(self) -> list[str]:
+        """What says something of some parameters alone: globs of rules, and scopes below the root
+        that set a hyperparameter or freeze."""
+        store = self._store
+        scopes = dict.fromkeys((*store.params, *store.frozen))
+        return [*(rule.name for rule in store.rules), *(s for s in scopes if s != "/")]
+
     def check_rules(self) -> None:
         """Raises ContextError for a rule that matches no parameter of the Context."""
         check_rules(self._store.rules, [v.path for v in self.root if v.trainable])

@@ -22,6 +22,9 @@ class Cost:
     flops: int
     bytes: int
 
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.flops - other.flops, self.bytes - other.bytes)
+
 
 def cost(entry: EntryPoint) -> Cost:
     """The cost of one call."""

@@ -111,6 +111,8 @@ class Program:
     """Those of all groups, each name once."""
     formula: str
     nan_tracing: bool
+    any_length: bool = False
+    """Its one parameter, `/*`, stands for any number of parameters of any shapes."""
 
     def entry_point(self, name: str) -> EntryPoint:
         """Raises OptimizerError when there is none of that name."""

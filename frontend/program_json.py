@@ -10,6 +10,8 @@
  "groups": [[hyperparameters, names of variables, function], ...],
  "formula": ..., "nan_tracing": ...}
 
+Of a step of any length there is "any_length" too, which is true.
+
 Graphs are as in `serialize` and nodes are their ids. Repeats, progressions and names are those of
 `columns`; the table of names is that of the variables, of which a slot's is made of its
 parameter's. No result is -1.
@@ -62,6 +64,7 @@ def program_to_json(program: Program, *, locations: bool = False) -> str:
         "groups": [_group_to_data(g, names) for g in program.groups],
         "formula": program.formula,
         "nan_tracing": program.nan_tracing,
+        **({"any_length": True} if program.any_length else {}),
     }
     return json.dumps(_plain(data), allow_nan=False, separators=(",", ":"), sort_keys=True)
 
@@ -81,6 +84,7 @@ def program_from_json(text: str | bytes) -> Program:
             hyperparameters=unique(groups),
             formula=str(data["formula"]),
             nan_tracing=bool(data["nan_tracing"]),
+            any_length=bool(data.get("any_length", False)),
         )
     except SerializeError:
         raise

@@ -19,6 +19,8 @@ MEMBERS: Final = "stepforge.members"
 """Of an arena: the variables in it, and how they are aligned."""
 VIEW: Final = "stepforge.view"
 """The type that the caller sees, where the function takes the same memory in another shape."""
+FREE_LENGTH: Final = "stepforge.free_length"
+"""Of a module: its one variable stands for arenas of any length."""
 OUTPUT: Final = "iree.abi.output"
 """IREE's own: that result is written into the memory of the argument."""
 

@@ -15,6 +15,7 @@ from stepforge.passes.choose_tiles import ChooseTiles
 from stepforge.passes.errors import PassError
 from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
+from stepforge.passes.free_length import FreeLength
 from stepforge.passes.fuse_step_math import FuseStepMath
 from stepforge.passes.join_rows import JoinRows
 from stepforge.passes.pack_sums import PackSums
@@ -38,6 +39,7 @@ PIPELINE: tuple[Pass, ...] = (
     AliasState(allow_copies=True),
     JoinRows(),
     ChooseTiles(),
+    FreeLength(),
     WrapEntryPoints(),
 )
 
@@ -78,7 +80,7 @@ def run_pipeline(
     for number, step in enumerate(passes, start=1):
         pass_base.apply(step, module)
         _dump(module, dump_ir, number, step.name)
-        if isinstance(step, PackVariables):
+        if isinstance(step, PackVariables | FreeLength):
             packed = arenas.of_module(module)
         if step.name == stop_after:
             break
@@ -101,7 +103,8 @@ def _with_options(
         return replace(step, backend=backend, separate=layout == "separate")
     if isinstance(step, (SplitReductions, ChooseTiles)):
         return replace(step, backend=backend, vector_bytes=vector_bytes)
-    return replace(step, backend=backend) if isinstance(step, (ExpandMath, JoinRows)) else step
+    knows_backend = isinstance(step, (ExpandMath, JoinRows, FreeLength))
+    return replace(step, backend=backend) if knows_backend else step
 
 
 def _dump(module: ir.Module, folder: Path | None, number: int, name: str) -> None:

@@ -6,6 +6,7 @@ the new counters; so the module brings its own, which IREE leaves alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -57,6 +58,7 @@ def _fill(
 ) -> None:
     *views, wait, signal = block.arguments
     inputs, targets = views[: len(attributes)], views[len(attributes) :]
+    length = _free_length(inputs, function)
     operands = list[ir.Value]()
     for argument, type_, attrs in zip(inputs, function.type.inputs, attributes, strict=True):
         if not _is_tensor(type_):
@@ -69,7 +71,7 @@ def _fill(
                 type_,
                 argument,
                 outside(type_, attrs),
-                [],
+                _sizes(type_, length),
                 consume=consume,
                 wait_fence=wait,
                 name=arguments.label(attrs) or None,
@@ -82,12 +84,28 @@ def _fill(
         if index is not None:
             places[index] = argument
     for index, place in places.items():
-        results[index] = hal.TensorAliasOp(results[index], [], place, wait_fence=wait).result
+        sizes = _sizes(results[index].type, length)
+        results[index] = hal.TensorAliasOp(results[index], sizes, place, wait_fence=wait).result
     seen = outside_results([value.type for value in results], attributes)
-    util.ReturnOp(_exported(results, seen, signal))
+    util.ReturnOp(_exported(results, seen, signal, length))
 
 
-def _exported(results: list[ir.Value], seen: list[ir.Type], signal: ir.Value) -> list[ir.Value]:
+def _free_length(views: Sequence[ir.Value], function: func.FuncOp) -> ir.Value | None:
+    """How long the first tensor without a length is; importing the others compares theirs."""
+    for view, type_ in zip(views, function.type.inputs, strict=True):
+        if _is_tensor(type_) and not type_.has_static_shape:
+            return hal.BufferViewDimOp(view, 0).result
+    return None
+
+
+def _sizes(type_: ir.Type, length: ir.Value | None) -> list[ir.Value]:
+    """The sizes that a type leaves open."""
+    return [] if length is None or type_.has_static_shape else [length]
+
+
+def _exported(
+    results: list[ir.Value], seen: list[ir.Type], signal: ir.Value, length: ir.Value | None
+) -> list[ir.Value]:
     """Results as the caller sees them; `signal` is signalled when all tensors are there."""
     tensors = [value for value in results if _is_tensor(value.type)]
     if not tensors:
@@ -101,7 +119,8 @@ def _exported(results: list[ir.Value], seen: list[ir.Type], signal: ir.Value) ->
         if not _is_tensor(value.type):
             exported.append(value)
             continue
-        export = hal.TensorExportOp(view, next(ready), seen[index], [], name=f"result {index}")
+        sizes = _sizes(value.type, length)
+        export = hal.TensorExportOp(view, next(ready), seen[index], sizes, name=f"result {index}")
         exported.append(export.result)
     return exported
 

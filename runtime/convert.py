@@ -60,6 +60,11 @@ def import_state(
     row = _library(library)
     artifact = artifact if isinstance(artifact, Artifact) else read_artifact(artifact)
     manifest = artifact.manifest
+    if manifest.length is not None:
+        raise ConversionError(
+            "the artifact is of any length and says no parameters: convert for one that is "
+            "compiled for this model with the same settings; any length restores its checkpoint"
+        )
     rule = _rule(row, manifest)
     reading = _Reading(row, rule, _owner(row, rule, tensors), tensors)
     values = {v.name: reading.value(v, numpy_dtype(v.dtype)) for v in _tensors(manifest)}

@@ -38,6 +38,7 @@ class EntryPoint:
         "_arrays",
         "_call",
         "_calls",
+        "_earlier",
         "_evaluator",
         "_fast",
         "_input_arrays",
@@ -86,9 +87,14 @@ class EntryPoint:
 
     def _bound(self, parity: int) -> Call:
         """The call on the buffers that are the state at a parity, made once."""
+        integers = self._integers
         tensors = [self._tensor(a, parity) for a in self._arguments]
         after = self._targets(parity) if self.flips else ()
-        made = Call(self._module, self.function.name, tensors, self._integers, after)
+        share = len(tensors) // max(1, self.calls)
+        *self._earlier, made = [
+            Call(self._module, self.function.name, tensors[k * share :][:share], integers, after)
+            for k in range(max(1, self.calls))
+        ]
         self._calls[parity] = made
         return made
 
@@ -102,6 +108,11 @@ class EntryPoint:
         """The buffers for new state, in the order of the results."""
         replaced = {a.result: a.name for a in self._arguments if a.result is not None}
         return [self._storage.target(replaced[i], parity) for i in sorted(replaced)]
+
+    @property
+    def calls(self) -> int:
+        """How many calls a step is; of several, which are in place, each has its own tensors."""
+        return self.function.calls
 
     @property
     def is_step(self) -> bool:
@@ -194,8 +205,10 @@ class EntryPoint:
     def run(self, primitives: list[float | int], *, wait: bool = True) -> None:
         """Call and wait. Raises what IREE raises; then the state on the device is unknown."""
         parity = self._storage.parity & self._seen
-        self._call = call = self._calls.get(parity) or self._bound(parity)
-        call.run(primitives, wait=wait)
+        self._call = last = self._calls.get(parity) or self._bound(parity)
+        for call in self._earlier:
+            call.run(primitives)
+        last.run(primitives, wait=wait)
 
     def results(self, but: str) -> dict[str, float | int | bool | Array]:
         """The last call's outputs, but for names that start so; those of rank 0 as numbers."""
@@ -213,6 +226,11 @@ class EntryPoint:
             for name, index in self._outputs.items()
             if name.startswith(prefix)
         }
+
+
+def gradients_of(entries: Mapping[str, EntryPoint]) -> dict[str, Array]:
+    """The memory that gradients are read from, by parameter path."""
+    return {path: a for entry in entries.values() for path, a in entry.gradients.items()}
 
 
 def default_entry(entries: Mapping[str, EntryPoint]) -> EntryPoint | None:

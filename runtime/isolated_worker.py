@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 
+from stepforge.runtime.any_length import PATTERN, define
 from stepforge.runtime.arrays import numpy_dtype
 from stepforge.runtime.container import Artifact, read_artifact
 from stepforge.runtime.errors import DeviceMismatchError, StateLostError, StepforgeRuntimeError
@@ -18,6 +19,8 @@ from stepforge.runtime.session import Session
 def try_here(artifact: Artifact, device: str) -> None:
     """Load the artifact, and call each of its entry points once on zeros."""
     manifest = artifact.manifest
+    if manifest.length is not None:
+        manifest = define(manifest, {PATTERN: (1_000,)})
     session = Session(manifest, load_module(artifact, device))
     zeros = {
         v.name: np.zeros(v.shape, numpy_dtype(v.dtype))

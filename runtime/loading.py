@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from stepforge.runtime.container import Artifact, read_artifact
 from stepforge.runtime.device_check import check_cpu, check_gpu, check_version, self_test
@@ -10,6 +11,7 @@ from stepforge.runtime.devices import choose_device, open_device
 from stepforge.runtime.errors import InputError
 from stepforge.runtime.executor import Module
 from stepforge.runtime.isolated import try_elsewhere
+from stepforge.runtime.manifest import Manifest
 from stepforge.runtime.signatures import Key, check_signature
 from stepforge.runtime.step import CompiledStep
 
@@ -28,7 +30,8 @@ def load(
     """Load an artifact on a device and return its step, not yet initialized.
 
     source: a path, the file's bytes, or an Artifact; device: IREE's name of one, as "local-sync",
-    "local-task", "vulkan" or "vulkan://GPU-...", by default chosen by target and size;
+    "local-task", "vulkan" or "vulkan://GPU-...", by default chosen by target and size (of any
+    length: by the size of the variables, once there are some);
     storage: "owned", the step's own memory; "adopt", for parameters the arrays that `initialize` is
     given, on the host's memory and of an artifact without arenas: every step then writes into them.
     public_key: an Ed25519 key in PEM, as bytes or as the path of a file; with it an artifact is
@@ -49,8 +52,27 @@ def load(
             check_signature("artifact", artifact.vmfb_bytes, public_key)
     else:
         artifact = read_artifact(source, public_key=public_key)
+    free = artifact.manifest.length is not None
+    if free and storage == "adopt":
+        raise InputError(
+            "storage='adopt': an artifact of any length keeps its variables together in arenas; "
+            "compile one for the parameters of the model, with layout='separate' (--layout "
+            "separate), so that each has memory of its own"
+        )
     opened = load_module(artifact, device, timeout if isolate else None)
-    return CompiledStep(artifact.manifest, opened, artifact.sha256, adopt=storage == "adopt")
+    return CompiledStep(
+        artifact.manifest,
+        opened,
+        artifact.sha256,
+        adopt=storage == "adopt",
+        reopen=partial(_reopened, artifact, opened) if free and device is None else None,
+    )
+
+
+def _reopened(artifact: Artifact, opened: Module, manifest: Manifest) -> Module:
+    """The module on the device for variables of this size, which may be another one."""
+    spec = choose_device(manifest, None)
+    return opened if spec == opened.device.spec else load_module(artifact, spec)
 
 
 def load_module(

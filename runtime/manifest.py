@@ -24,6 +24,7 @@ RESULT_ROLES = ("state", "output", "initial", "partials")
 STORAGES = ("device", "host")
 UPDATES = ("in-place", "ping-pong")
 ARENA_KINDS = ("state", "gradient")
+LENGTHS = ("any",)
 DERIVATIONS = ("value", "one_minus", "log")
 INITIALIZER_KINDS = (
     "required", "constant", "zeros", "ones", "uniform", "normal",
@@ -137,13 +138,18 @@ class ScalarProgram:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One exported entry point. `parameters`: paths of the parameters that it updates."""
+    """One exported entry point. `parameters`: paths of the parameters that it updates.
+
+    `calls`: how often it is called for one step, of which each takes an equal share of the tensor
+    arguments. In a file it is always once.
+    """
 
     name: str
     arguments: tuple[Argument, ...]
     results: tuple[Result, ...]
     scalars: ScalarProgram | None = None
     parameters: tuple[str, ...] = ()
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +209,9 @@ class Manifest:
     """The whole description. Order parameters first, then one block per slot kind: slots that
     follow their parameters' order and name pattern are written by rule, not one by one.
 
-    `facts`: further (key, text) pairs for people and tools; the runtime reads none of them.
+    `length="any"`: it describes a pattern, whose one parameter `/*` stands for any number of
+    parameters of any shapes (`any_length`). `facts`: further (key, text) pairs for people and
+    tools; the runtime reads none of them.
     """
 
     package_version: str
@@ -217,6 +225,7 @@ class Manifest:
     shards: int = 1
     """Into how many equal ranges each arena divides, each aligned."""
     nan_tracing: bool = False
+    length: str | None = None
     alignment: int = 64
     facts: tuple[tuple[str, str], ...] = ()
     update: str = "in-place"

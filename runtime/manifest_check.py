@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from stepforge.runtime.any_length import check_pattern
 from stepforge.runtime.arenas import check_arenas
 from stepforge.runtime.batch_sizes import batch_inputs, variant
 from stepforge.runtime.errors import ArtifactFormatError, VersionMismatchError
@@ -78,6 +79,8 @@ def check(manifest: Manifest) -> None:
     check_phases(functions, _require)
     for index, group in enumerate(manifest.groups):
         _check_group(f"group {index}", group, table, functions)
+    if manifest.length is not None:
+        check_pattern(manifest, _require)
 
 
 def _require(holds: bool, rule: str) -> None:
@@ -169,6 +172,7 @@ def _check_function(
 ) -> None:
     where = f"function {f.name!r}"
     _require(f.name.isidentifier() and len(f.name) <= MAX_NAME, f"{where}: not an identifier")
+    _require(f.calls == 1, f"{where}: {f.calls} calls")
     _check_order(where, f, table)
     for argument in f.arguments:
         _check_argument(f"{where}, argument {argument.name!r}", argument, f, table, arenas)

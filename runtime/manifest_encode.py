@@ -57,6 +57,8 @@ def to_json(manifest: Manifest) -> bytes:
         document["shards"] = manifest.shards
     if manifest.update != "in-place":
         document["update"] = manifest.update
+    if manifest.length is not None:
+        document["length"] = manifest.length
     text = json.dumps(
         document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )

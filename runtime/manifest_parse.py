@@ -11,6 +11,7 @@ from stepforge.runtime.manifest import (
     FORMAT_VERSION,
     INITIALIZER_KINDS,
     ITEM_SIZES,
+    LENGTHS,
     UPDATES,
     Arena,
     Argument,
@@ -48,7 +49,7 @@ def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
     keys = root.fields(
         "abi", "alignment", "arenas", "facts", "format_version", "formula", "functions", "groups",
         "initializers", "iree_version", "nan_tracing", "package_version", "targets",
-        "variables", *(key for key in ("shards", "update") if root.has(key)),
+        "variables", *(key for key in ("shards", "update", "length") if root.has(key)),
     )  # fmt: skip
     initializers = keys["initializers"].each(MAX_VARIABLES, _initializer)
     budget = budget_of(len(data))
@@ -65,6 +66,7 @@ def from_json(data: bytes, where: str = "stepforge.json") -> Manifest:
         arenas=keys["arenas"].each(MAX_ARENAS, partial(_arena, tables)),
         shards=keys["shards"].integer(2, MAX_SHARDS) if "shards" in keys else 1,
         nan_tracing=keys["nan_tracing"].boolean(),
+        length=keys["length"].one_of(LENGTHS) if "length" in keys else None,
         alignment=keys["alignment"].integer(1, 2**20),
         facts=keys["facts"].each(MAX_LIST, _fact),
         update=keys["update"].one_of(UPDATES) if "update" in keys else "in-place",

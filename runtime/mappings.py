@@ -60,14 +60,19 @@ def plain(given: Any) -> Any:
 class Values(MutableMapping[str, Array]):
     """Reading copies from the device; assigning writes that variable and leaves all others."""
 
-    __slots__ = ("_keys", "_paths", "_store", "_what")
+    __slots__ = ("_keys", "_paths", "_plain", "_store", "_what")
 
     def __init__(self, paths: Collection[str], store: Store, what: str, *, plain: bool) -> None:
         """`plain`: the names lose the leading slash, as users gave them."""
-        self._paths = dict.fromkeys(paths)
-        self._keys = tuple(path[1:] if plain else path for path in paths)
+        self._plain = plain
         self._store = store
         self._what = what
+        self.define(paths)
+
+    def define(self, paths: Collection[str]) -> None:
+        """Have other variables."""
+        self._paths = dict.fromkeys(paths)
+        self._keys = tuple(path[1:] if self._plain else path for path in paths)
 
     def __getitem__(self, name: str) -> Array:
         return self._store.read_variable(find_path(name, self._paths, self._what))
@@ -122,6 +127,10 @@ class Gradients(Mapping[str, Array]):
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self._arrays: Mapping[str, Array] = arrays
         self._problem: str | None = None
+
+    def define(self, arrays: Mapping[str, Array]) -> None:
+        """Have the gradients of other parameters."""
+        self._arrays = arrays
 
     def close(self, problem: str) -> None:
         """Let go of the memory; every look-up then raises ClosedError with this text."""

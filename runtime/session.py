@@ -42,15 +42,9 @@ class Session:
     def __init__(self, manifest: Manifest, module: Module) -> None:
         # Its own thread may come again: a mapping or array that it was given may read the step.
         self.lock = RLock()
-        self.module = module
-        self.state = State(manifest, module.memory)
-        self._functions = steps_of(manifest.functions)
-        self._inputs = Inputs(self._functions, manifest, module.memory)
         self.entries: dict[str, EntryPoint] = {}
-        self._bind()
         self._pid = os.getpid()
-        # A device with threads of its own does not survive a fork.
-        self._threaded = module.device.driver != "local-sync"
+        self._set_up(manifest, module)
         self._closed = False
         # What is the state once the device is done with the last call, where nobody waited for it.
         self._pending: After | None = None
@@ -67,6 +61,17 @@ class Session:
             "there is no state yet: call initialize(parameters) or restore(path) first"
         )
         _LIVE.add(self)
+
+    def _set_up(self, manifest: Manifest, module: Module) -> None:
+        """Memory for the variables of a manifest; where the device refuses, nothing changed."""
+        state = State(manifest, module.memory)
+        functions = steps_of(manifest.functions)
+        inputs = Inputs(functions, manifest, module.memory)
+        self.module, self.state = module, state
+        self._functions, self._inputs = functions, inputs
+        # A device with threads of its own does not survive a fork.
+        self._threaded = module.device.driver != "local-sync"
+        self._bind()
 
     @property
     def device(self) -> str:
@@ -196,10 +201,13 @@ class Session:
             self._problem = None
         except BaseException as error:
             # The device's failure, or what a signal handler raised, between any two lines above.
-            self._broken_off(error, after, submitted=timeline.value != before)
+            moved = timeline.value - before
+            self._broken_off(error, after, submitted=moved != 0, complete=moved == entry.calls)
             raise
 
-    def _broken_off(self, error: BaseException, after: After, *, submitted: bool) -> None:
+    def _broken_off(
+        self, error: BaseException, after: After, *, submitted: bool, complete: bool
+    ) -> None:
         """Settle what the state is after a call that raised; returns if `error` tells all."""
         if not submitted:
             self._problem = None
@@ -207,7 +215,7 @@ class Session:
         # Until it is known better, also where a signal handler raises in between.
         self._spent = True
         self._problem = None if self.state.storage.doubled else self._lost(error)
-        if self.module.timeline.reached():
+        if complete and self.module.timeline.reached():
             self.state.follow(after)
             self._spent, self._pending, self._problem = False, None, None
             return
@@ -245,6 +253,16 @@ class Session:
         except RuntimeError as error:
             raise self._failed(error) from error
         self._spent = False
+
+    def define(self, manifest: Manifest, module: Module) -> None:
+        """Have other variables, which have no values yet; those of before are gone."""
+        if self._spent:
+            self._renew()
+        self._set_up(manifest, module)
+        self._untold = None
+        self._problem = NotInitializedError(
+            "the variables were defined anew, and writing them broke off: call initialize again"
+        )
 
     def adopt(self, arrays: Mapping[str, Array]) -> None:
         """Let arrays that were checked be the memory of parameters, by path."""

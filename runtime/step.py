@@ -8,10 +8,12 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from stepforge.runtime.adoption import Adoption
+from stepforge.runtime.any_length import define
 from stepforge.runtime.arrays import Array
 from stepforge.runtime.batch_sizes import plain_names, sized_functions
 from stepforge.runtime.checkpoint import Contents, Origin, Snapshot, read_checkpoint
-from stepforge.runtime.entry import EntryPoint, default_entry, steps_of
+from stepforge.runtime.definition import manifest_for, of_arrays, same_variables
+from stepforge.runtime.entry import EntryPoint, default_entry, gradients_of, steps_of
 from stepforge.runtime.errors import (
     CheckpointError,
     HostMemoryError,
@@ -47,9 +49,19 @@ class CompiledStep:
     """
 
     def __init__(
-        self, manifest: Manifest, module: Module, sha256: str = "", *, adopt: bool = False
+        self,
+        manifest: Manifest,
+        module: Module,
+        sha256: str = "",
+        *,
+        adopt: bool = False,
+        reopen: Callable[[Manifest], Module] | None = None,
     ) -> None:
         self._adoption = Adoption(module.device, manifest) if adopt else None
+        # Of any length: what each definition of the variables is made of.
+        self._pattern = None if manifest.length is None else manifest
+        self._reopen = reopen
+        manifest = manifest if self._pattern is None else define(manifest, {})
         self._manifest = manifest
         self._sha256 = sha256
         self._session = session = Session(manifest, module)
@@ -57,20 +69,22 @@ class CompiledStep:
         self._default = default_entry(session.entries)
         self._sized = sized_functions(manifest.functions)
         self._tracers: tuple[Tracer, ...] = ()
-        parameters = [v.name for v in manifest.variables if v.role == "parameter"]
-        self._parameters = Values(parameters, session, "parameter", plain=True)
+        self._parameters = Values(self._parameter_paths(), session, "parameter", plain=True)
         self._variables = Values(list(session.state.variables), session, "variable", plain=False)
-        self._gradients = Gradients(
-            {path: a for entry in self._entries.values() for path, a in entry.gradients.items()}
-        )
+        self._gradients = Gradients(gradients_of(self._entries))
         self._hyperparameters = Hyperparameters(manifest.groups, session)
 
     # What there is.
 
     @property
     def manifest(self) -> Manifest:
-        """What the artifact says of itself."""
+        """What the artifact says of itself; of any length, with the variables that it has now."""
         return self._manifest
+
+    @property
+    def any_length(self) -> bool:
+        """Whether `initialize` and `restore` say which variables there are."""
+        return self._pattern is not None
 
     @property
     def device(self) -> str:
@@ -169,6 +183,8 @@ class CompiledStep:
         """Reset everything: parameters to the given arrays or their initializers, the rest to its
         first values. Raises InputError when one is missing or does not fit.
 
+        An artifact of any length has the variables of these arrays from now on, whatever their
+        names and shapes; `gradients` that were looked up before are no longer read.
         With `storage="adopt"` the given arrays become the parameters' own memory, which every step
         writes: they are not copied, and must be given for every parameter the first time.
         seed: draws other random values, modulo 2^64. They are computed on the host, so equal seeds
@@ -177,11 +193,14 @@ class CompiledStep:
         """
         if type(seed) is not int:
             raise InputError(f"initialize: expected an integer as seed, got {seed!r}")
-        given = by_path(
-            {} if parameters is None else parameters, self._session.state.variables, "initialize"
+        defined = None if self._pattern is None else of_arrays(self._pattern, parameters)
+        manifest, given = defined or (
+            self._manifest,
+            by_path(parameters or {}, self._session.state.variables, "initialize"),
         )
         with self._session.lock:
             self._session.check_open()
+            self._define(manifest)
             values = self._session.state.initial(given, seed)
             if self._adoption is not None:
                 self._session.adopt(self._adoption.take(given))
@@ -312,16 +331,19 @@ class CompiledStep:
     ) -> dict[str, str]:
         """Replace the whole state by a saved one; returns the metadata given to `save`.
 
+        An artifact of any length has the variables of the file from now on.
         check: called with what was read, before anything is replaced; what it raises comes through.
         Raises CheckpointError when it does not fit, and OSError when it cannot be read; then
         nothing changed.
         """
-        contents = read_checkpoint(path, self._manifest)
+        manifest = manifest_for(self._pattern or self._manifest, path)
+        contents = read_checkpoint(path, manifest)
         if check is not None:
             check(contents)
         with self._session.lock:
             self._session.check_open()
             self._check_adopted("restore")
+            self._define(manifest)
             self._session.replace(contents.values)
         return contents.metadata
 
@@ -330,11 +352,14 @@ class CompiledStep:
 
         Raises CheckpointError for that of another; then nothing changed.
         """
-        if snapshot.origin.manifest != self._manifest:
+        origin = snapshot.origin
+        of_same = self._pattern is not None and origin.sha256 == self._sha256
+        if not of_same and origin.manifest != self._manifest:
             raise CheckpointError("restore_snapshot: the snapshot is of another artifact's step")
         with self._session.lock:
             self._session.check_open()
             self._check_adopted("restore_snapshot")
+            self._define(origin.manifest)
             self._session.replace(snapshot.values)
 
     def close(self) -> None:
@@ -417,6 +442,18 @@ class CompiledStep:
         # Outside the lock: a tracer may use the step.
         tell(tracers, found)
         return results
+
+    def _define(self, manifest: Manifest) -> None:
+        """Of any length: have the variables of a definition; those that are there already stay."""
+        if same_variables(manifest, self._manifest):
+            return
+        module = self._session.module if self._reopen is None else self._reopen(manifest)
+        self._session.define(manifest, module)
+        self._manifest = manifest
+        self._parameters.define(self._parameter_paths())
+        self._variables.define(self._session.state.variables)
+        self._gradients.define(gradients_of(self._entries))
+        self._default = default_entry(self._entries)
 
     def _check_adopted(self, what: str) -> None:
         if self._adoption is not None:

@@ -95,9 +95,14 @@ def _time(contender: Contender, count: int) -> float:
 
 
 @contextmanager
-def on_devices(artifact: Artifact, devices: Sequence[str]) -> Generator[list[Contender]]:
+def on_devices(
+    artifact: Artifact, devices: Sequence[str], manifest: Manifest
+) -> Generator[list[Contender]]:
     """One contender for each device, with seeded parameters and gradients in place; of a training
-    artifact, one for each device and batch size, with a seeded batch."""
+    artifact, one for each device and batch size, with a seeded batch.
+
+    manifest: the artifact's own or, of any length, for the parameters that are stepped.
+    """
     with ExitStack() as stack:
         found: list[Contender] = []
         for device in devices:
@@ -106,8 +111,8 @@ def on_devices(artifact: Artifact, devices: Sequence[str]) -> Generator[list[Con
                 optimizer.initialize(_required(artifact.manifest))
                 found.extend(_batches(device, optimizer))
                 continue
-            optimizer.initialize(random_parameters(artifact.manifest))
-            for name, values in random_parameters(artifact.manifest).items():
+            optimizer.initialize(random_parameters(manifest))
+            for name, values in random_parameters(manifest).items():
                 optimizer.gradients[name][...] = values
             found.append(Contender(device, optimizer.step))
         yield found

@@ -33,7 +33,7 @@ class Job:
     """`name`: of the optimizer. `files`: target -> where its artifact goes. `isolate`: run the
     compiler in a process of its own, for `timeout` seconds at most. `layout`: of the variables.
     `phases`: export both halves of the step too. `shards`: what arenas divide into. `update`: where
-    new values go."""
+    new values go. `any_length`: for the parameters of any model, all of `dtype`."""
 
     name: str
     recipe: Recipe
@@ -41,6 +41,8 @@ class Job:
     loss_dtype: str
     layout: Layout
     update: Update
+    any_length: bool = False
+    dtype: str | None = None
     dump_ir: Path | None
     force: bool
     isolate: bool = False
@@ -86,6 +88,10 @@ def compile_job(job: Job) -> tuple[Written, ...]:
 def _work(job: Job) -> tuple[Callable[[str], Artifact], str]:
     """What makes the artifact of a target, and a word on its size."""
     recipe = job.recipe
+    if job.any_length:
+        return _work_of_any_length(job)
+    if job.dtype is not None:
+        raise ToolError("--dtype belongs to --any-length: parameters have dtypes; leave it out")
     if recipe.model is None:
         _refuse(recipe, "--input", recipe.inputs, "--batch", recipe.batch_sizes)
         _refuse(recipe, "--accumulate", recipe.accumulate, "--after-update", recipe.after_update)
@@ -101,6 +107,28 @@ def _work(job: Job) -> tuple[Callable[[str], Artifact], str]:
     return lambda target: _compile_model(job, target, function, update), recipe.model
 
 
+def _work_of_any_length(job: Job) -> tuple[Callable[[str], Artifact], str]:
+    recipe = job.recipe
+    options = {
+        "--params": recipe.params,
+        "--include and --exclude": recipe.include or recipe.exclude,
+        "--model": recipe.model,
+        "--input": recipe.inputs,
+        "--batch": recipe.batch_sizes,
+        "--accumulate": recipe.accumulate,
+        "--after-update": recipe.after_update,
+        "--phases": job.phases,
+        "--shards": job.shards != 1,
+        "--layout separate": job.layout == "separate",
+    }
+    for name, value in options.items():
+        if value:
+            raise ToolError(
+                f"{name} is of one model, and --any-length is for any; leave one of them out"
+            )
+    return lambda target: _compile(job, target, None), "any length"
+
+
 def _refuse(recipe: Recipe, *options: Any) -> None:
     """Options that the other way of compiling has; pairs of name and value."""
     for name, value in zip(options[::2], options[1::2], strict=True):
@@ -111,7 +139,10 @@ def _refuse(recipe: Recipe, *options: Any) -> None:
 
 def _specs(recipe: Recipe) -> Mapping[str, Any]:
     if recipe.params is None:
-        raise ToolError("which parameters? give --params FILE, or params in the recipe")
+        raise ToolError(
+            "which parameters? give --params FILE, or params in the recipe; or --any-length, for "
+            "those of any model"
+        )
     if isinstance(recipe.params, Path):
         found = read_parameters(recipe.params, recipe.include, recipe.exclude)
     else:
@@ -121,7 +152,7 @@ def _specs(recipe: Recipe) -> Mapping[str, Any]:
     return found.specs
 
 
-def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
+def _compile(job: Job, target: str, specs: Mapping[str, Any] | None) -> Artifact:
     from stepforge.frontend import compile_optimizer  # noqa: PLC0415 - the compiler is optional
 
     # Compiling creates variables in the Context, so that each target has its own.
@@ -139,6 +170,8 @@ def _compile(job: Job, target: str, specs: Mapping[str, Any]) -> Artifact:
         phases=job.phases,
         shards=job.shards,
         update=job.update,
+        any_length=job.any_length,
+        dtype=job.dtype or "float32",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stepforge.frontend.any_length import of_length
 from stepforge.frontend.entry_names import INITIALIZE, TRAIN_STEP, phase_names
 from stepforge.frontend.program import Argument, EntryPoint, Program
 from stepforge.frontend.program_json import program_from_json
@@ -57,13 +58,17 @@ def reference(artifact: Artifact, function: str | None = None) -> Reference:
     return references(artifact, function)[0]
 
 
-def references(artifact: Artifact, function: str | None = None) -> tuple[Reference, ...]:
+def references(
+    artifact: Artifact, function: str | None = None, length: int | None = None
+) -> tuple[Reference, ...]:
     """The entry point called `function`, and its phases if it has any; by default the only one, or
     the one that trains.
 
-    Raises ToolError.
+    length: of the parameter, where the artifact is of any length. Raises ToolError.
     """
     program: Program = program_from_json(artifact.graph_json)
+    if length is not None:
+        program = of_length(program, length)
     phases = {f.name for f in artifact.manifest.functions if is_phase(f)}
     found = {x.name: x for x in program.entry_points if x.name != INITIALIZE}
     entries = {name: x for name, x in found.items() if name not in phases}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from stepforge.frontend import as_dtype
 from stepforge.frontend.entry_names import EVALUATE, PREDICT, TRAIN_STEP
 from stepforge.frontend.program import Result
+from stepforge.runtime.any_length import PATTERN, define
 from stepforge.runtime.arenas import logical_arguments
 from stepforge.runtime.batch_sizes import variant
 from stepforge.runtime.container import Artifact
@@ -21,6 +23,9 @@ from stepforge.runtime.step import ACCUMULATE_STEPS, MICRO_STEP, CompiledStep
 from stepforge.tools.bounds import Bounded
 from stepforge.tools.error_rules import TINY, Array
 from stepforge.tools.reference import Reference, references
+
+# Of an artifact of any length: less than a vector, one, a tile and a rest, and several tiles.
+LENGTHS = (1, 15, 16, 1_000, 100_003)
 
 # One unit in the last place, relative; whole numbers count as they are.
 UNIT = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
@@ -65,14 +70,15 @@ def verify(
 ) -> Verdict:
     """Take seeded steps on the device; compare each with the evaluator from the same state.
 
-    A step with phases is taken as often in them.
+    A step with phases is taken as often in them. Of any length, so many steps over each of
+    `LENGTHS`.
     """
-    expected = references(artifact, function)
     worst: dict[str, Deviation] = {}
     with load(artifact, device=device) as optimizer:
-        optimizer.initialize(_first_parameters(artifact, seed))
-        for step in range(steps):
-            for called in expected:
+        for length in LENGTHS if artifact.manifest.length is not None else (None,):
+            expected = references(artifact, function, length)
+            optimizer.initialize(_first_parameters(artifact.manifest, seed, length))
+            for step, called in product(range(steps), expected):
                 for found in _one_step(optimizer, called, step, seed):
                     worst[found.kind] = _worse(worst.get(found.kind), found)
     return Verdict(
@@ -195,11 +201,14 @@ def _worse(old: Deviation | None, new: Deviation) -> Deviation:
     )
 
 
-def _first_parameters(artifact: Artifact, seed: int) -> dict[str, Array]:
+def _first_parameters(manifest: Manifest, seed: int, length: int | None) -> dict[str, Array]:
+    """length: of the one parameter of an artifact of any length, which is called as its pattern."""
     generator = np.random.default_rng((seed, 0))
+    if length is not None:
+        manifest = define(manifest, {PATTERN: (length,)})
     return {
         variable.name: _normal(generator, variable)
-        for variable in artifact.manifest.variables
+        for variable in manifest.variables
         if variable.role == "parameter"
     }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from stepforge import runtime
+from stepforge.frontend.any_length import trace_any_length
 from stepforge.frontend.build.artifact import Artifact, file_exists
 from stepforge.frontend.build.collector import paused
 from stepforge.frontend.build.describe import describe
@@ -17,9 +18,9 @@ from stepforge.frontend.build.in_place_check import check_in_place, check_order
 from stepforge.frontend.build.parameters import parameter_specs
 from stepforge.frontend.build.phases_check import check_phases
 from stepforge.frontend.context import Context
-from stepforge.frontend.dtypes import DTypeLike, float32
+from stepforge.frontend.dtypes import DType, DTypeLike, as_dtype, float32
 from stepforge.frontend.emit import emit
-from stepforge.frontend.errors import FrontendError
+from stepforge.frontend.errors import FrontendError, ParameterError
 from stepforge.frontend.initializers import required
 from stepforge.frontend.optimizers import Optimizer
 from stepforge.frontend.program import Program
@@ -55,7 +56,7 @@ _NOT_HERE = (
 
 def compile_optimizer(
     optimizer: Optimizer | Mapping[str, Optimizer],
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, Any] | None = None,
     *,
     target: str = "cpu",
     context: Context | None = None,
@@ -70,9 +71,11 @@ def compile_optimizer(
     phases: bool = False,
     shards: int = 1,
     update: Update = "in-place",
+    any_length: bool = False,
+    dtype: DTypeLike = float32,
     force: bool = False,
 ) -> Artifact:
-    """Compile an optimizer's step over `parameters` for one target.
+    """Compile an optimizer's step over `parameters`, or over those of any model, for one target.
 
     optimizer: one, exported as "step", or several by the names of their entry points.
     parameters: name -> array, (shape, dtype), "64x32xf32" or {"shape": ..., "dtype": ...}; values
@@ -93,6 +96,9 @@ def compile_optimizer(
         (`stepforge.runtime.shard_ranges`); wants the packed layout.
     update: "in-place" writes new state over the old, which is lost where a device fails in a step;
         "ping-pong" writes it beside the old, which then stays, and takes twice the memory.
+    any_length: without parameters: `initialize` or `restore` of the loaded step says which there
+        are, each of `dtype`. All have the same hyperparameters, and settings that look at more
+        than one element are refused (see `any_length.trace_any_length`).
 
     Before it is returned the artifact is proved: its in-place build gives bit for bit what a plain
     build gives, on a device of the target or, where there is none, on this machine's CPU.
@@ -100,29 +106,71 @@ def compile_optimizer(
     Raises FrontendError, PassError and StepforgeRuntimeError, each saying what to do.
     """
     how = compiling(isolate, timeout, layout, shards, update)
-    _check_update(update, phases)
+    _check_update(update, phases, any_length)
     chosen = parse_target(target)
-    specs = parameter_specs(parameters)
-    check_dtypes(chosen, [spec.dtype.name for spec in specs])
+    _check_parameters(
+        parameters, updates, after_update, any_length, as_dtype(dtype), phases, shards
+    )
+    specs = () if parameters is None else parameter_specs(parameters)
+    held = [as_dtype(dtype).name] if any_length else [spec.dtype.name for spec in specs]
+    check_dtypes(chosen, held)
     if output is not None and Path(output).exists() and not force:
         raise file_exists(Path(output))
     context = Context() if context is None else context
     folder = None if dump_ir is None else Path(dump_ir)
     with paused(), context.unchanged_on_error():
-        for spec in specs:
-            context.variable(spec.name, spec.shape, spec.dtype, initializer=required())
-        program = trace(
-            optimizer,
-            context,
-            parameters=updates,
-            loss_dtype=loss_dtype,
-            after_update=after_update,
-            phases=phases,
-        )
+        if any_length:
+            program = trace_any_length(optimizer, context, dtype=dtype, loss_dtype=loss_dtype)
+        else:
+            for spec in specs:
+                context.variable(spec.name, spec.shape, spec.dtype, initializer=required())
+            program = trace(
+                optimizer,
+                context,
+                parameters=updates,
+                loss_dtype=loss_dtype,
+                after_update=after_update,
+                phases=phases,
+            )
         made = compile_program(program, chosen, dump_ir=folder, how=how)
     if output is None:
         return made
     return replace(made, path=made.save(output, force=force))
+
+
+def _check_parameters(
+    parameters: Mapping[str, Any] | None,
+    updates: object,
+    after_update: object,
+    any_length: bool,
+    dtype: DType,
+    phases: bool,
+    shards: int,
+) -> None:
+    """Parameters now, or any when the artifact is loaded. Raises ParameterError."""
+    named = {"parameters": parameters, "updates": updates, "after_update": after_update}
+    given = [name for name, value in named.items() if value is not None]
+    if any_length and (phases or shards != 1):
+        raise ParameterError(
+            "an artifact of any length steps shards as it is, and has no sums to add up: expected "
+            f"no phases and 1 shard, got phases={phases} and shards={shards}; leave them out"
+        )
+    if any_length and given:
+        raise ParameterError(
+            "an artifact of any length has no parameters of its own, which could be updated apart: "
+            f"expected none of parameters, updates and after_update, got {', '.join(given)}; leave "
+            "them out, or leave any_length out"
+        )
+    if parameters is None and not any_length:
+        raise ParameterError(
+            "which parameters? expected a mapping name -> array or spec, got none; give it, or "
+            "any_length=True (--any-length) for those of any model"
+        )
+    if dtype != float32 and not any_length:
+        raise ParameterError(
+            f"parameters say their dtypes themselves: got dtype={dtype.name!r} without any_length; "
+            "leave it out"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +229,14 @@ def compiling(
     return Compiling(isolate, timeout, layout, shards, update)
 
 
-def _check_update(update: Update, phases: bool) -> None:
+def _check_update(update: Update, phases: bool, any_length: bool = False) -> None:
+    if any_length and update != "in-place":
+        raise FrontendError(
+            "a step of any length updates in place",
+            expected="update='in-place' with any_length=True",
+            got=f"update={update!r}",
+            hint="leave one of the two out",
+        )
     if phases and update != "in-place":
         raise FrontendError(
             "the halves of a step update in place",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from stepforge.frontend.any_length import of_length
 from stepforge.frontend.build.packed import packed_arenas, with_arenas
 from stepforge.frontend.build.versions import IREE_VERSION, PACKAGE_VERSION
 from stepforge.frontend.cost import cost
@@ -32,10 +33,11 @@ def describe(
         targets=(to.Target(**target),),
         formula=program.formula,
         functions=tuple(with_arenas(function, held) for function in functions),
-        variables=tuple(_variable(variable) for variable in program.variables),
+        variables=tuple(_variable(v, program.any_length) for v in program.variables),
         groups=tuple(_group(group) for group in program.groups),
         arenas=tuple(held),
         nan_tracing=program.nan_tracing,
+        length="any" if program.any_length else None,
         facts=() if statistics is None else tuple(_facts(program, statistics)),
         update=update,
     )
@@ -45,20 +47,24 @@ def _facts(program: Program, statistics: Statistics) -> Iterator[tuple[str, str]
     """What people want to know of one call of each function."""
     for entry in program.entry_points:
         counted, least = statistics[entry.name].dispatches, cost(entry)
+        each = ""
+        if program.any_length:
+            one, two = (of_length(program, n).entry_point(entry.name) for n in (1, 2))
+            least, each = cost(two) - cost(one), " for each element"
         yield (
             f"cost of {entry.name}",
             f"{counted} dispatch{'' if counted == 1 else 'es'}, {least.flops} FLOP, at least "
-            f"{least.bytes} bytes read and written",
+            f"{least.bytes} bytes read and written{each}",
         )
 
 
-def _variable(variable: VariableSpec) -> to.Variable:
+def _variable(variable: VariableSpec, any_length: bool) -> to.Variable:
     first = variable.initializer
     return to.Variable(
         name=variable.name,
         role=variable.role,
         dtype=variable.dtype.name,
-        shape=variable.shape,
+        shape=(0,) if any_length and variable.storage == "device" else variable.shape,
         storage=variable.storage,
         initializer=to.Initializer(first.kind, first.value, first.seed, first.arguments),
         slot=variable.slot,

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from stepforge.frontend.dtypes import as_dtype
 from stepforge.frontend.errors import InPlaceCheckError
 from stepforge.passes import Statistics
+from stepforge.runtime.any_length import PATTERN, define
 from stepforge.runtime.executor import Module
 from stepforge.runtime.manifest import Argument, Function, Manifest
 from stepforge.runtime.scalars import Scalar, evaluate_scalars
@@ -25,13 +26,21 @@ from stepforge.runtime.scalars import Scalar, evaluate_scalars
 _STEPS = 2
 _SEED = 20260101
 _PERIOD = 65_537
+_LENGTHS = (1, 1_000, 100_003)
 _COUNTER = 3  # Past the first steps, where bias corrections and moments are special.
 
 Array = npt.NDArray[np.generic]
 
 
 def check_in_place(manifest: Manifest, in_place: Module, plain: Module) -> None:
-    """Step both builds, on one device. Raises InPlaceCheckError naming function and variable."""
+    """Step both builds, on one device. Raises InPlaceCheckError naming function and variable.
+
+    Of any length it is several: the shortest, odd ones, and one of more than a few tiles.
+    """
+    if manifest.length is not None:
+        for length in _LENGTHS:
+            check_in_place(define(manifest, {PATTERN: (length,)}), in_place, plain)
+        return
     for function in manifest.functions:
         if all(argument.result is None for argument in function.arguments):
             continue  # both builds of it are the same

@@ -4,6 +4,7 @@ What passes may rely on, besides valid MLIR without dynamic shapes:
 
 - `module attributes {stepforge.abi = 1 : i64}`, and `stepforge.shards` if there are several; one
   public `func.func` per entry point, one block.
+  With `stepforge.free_length` the one variable's length stands for any other.
 - Arguments in the order of the entry point, each with `stepforge.name` and `stepforge.role`, and
   `stepforge.result = N : index` when result N is its new value. Device arguments are tensors (bools
   `tensor<..xi8>`), host scalars `f32` or `i64`. With a scalar table, host scalars are no arguments;
@@ -60,7 +61,8 @@ def emit(program: Program, *, locations: bool = False, shards: int = 1) -> str:
     Raises EmitError for a host scalar that is neither f32 nor i64 (in a table: an integer).
     """
     sharded = {"stepforge.shards": f"{shards} : i64"} if shards > 1 else {}
-    module = Module({"stepforge.abi": "1 : i64", **sharded})
+    free = {"stepforge.free_length": "unit"} if program.any_length else {}
+    module = Module({"stepforge.abi": "1 : i64", **sharded, **free})
     for entry in program.entry_points:
         emit_function(module, entry)
     return module.finish(locations=locations)

@@ -109,12 +109,12 @@ def packed(name: str) -> bytes:
 
 def spelled_out(manifest: Manifest) -> dict[str, Any]:
     """What the page's reader should make of a manifest, from the runtime's reading of it."""
-    known = {"trainable"}
+    known, other = {"trainable"}, {"scalars", "calls"}
     variables = [asdict(v) for v in manifest.variables]
     functions = [asdict(f) for f in manifest.functions]
     return {
         "variables": [{k: v for k, v in item.items() if k not in known} for item in variables],
-        "functions": [{k: v for k, v in item.items() if k != "scalars"} for item in functions],
+        "functions": [{k: v for k, v in item.items() if k not in other} for item in functions],
     }
 
 

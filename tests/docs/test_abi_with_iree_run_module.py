@@ -6,6 +6,7 @@ Bits are compared, on the same device.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from stepforge import runtime
 
 STEP, TABLE = "A step with iree-run-module", "A step with a table"
 FIRST = "First values on the device"
+ANY = "Any length"
 SHAPES = {"w": (5, 7), "b": (7,)}
 Array = NDArray[Any]
 
@@ -117,6 +119,53 @@ def test_three_steps_with_a_table(work: Path) -> None:
     assert after["/AdamOptimizer/encoder/w_1st_moment"].dtype == np.float64
     with stepped(work / "adamw64.vmfb", "local-sync", before, work) as step:
         assert_same_bits(after, step)
+
+
+def any_length(folder: Path, device: str, command: str) -> None:
+    """One step over two parameters in arenas, as the page lays them out."""
+    fences = [f for f in pages.fences(abi_page.PAGE) if f.heading == ANY]
+    code = [f.text for f in fences if f.language == "python"]
+    names: dict[str, Any] = {"math": math}
+    exec(code[0], names)
+    python(code[1], folder)
+    shell(command, folder)
+    shapes = {f"/encoder/{name}": shape for name, shape in SHAPES.items()}
+    places, length = names["places"](shapes, 16)
+
+    def part(file: str, name: str) -> Array:
+        arena = np.load(folder / f"{file}.npy")
+        assert arena.shape == (length,)
+        start, count = places[f"/encoder/{name}"]
+        return arena[start : start + count].reshape(SHAPES[name])
+
+    with runtime.load(folder / "any.vmfb", device=device) as step:
+        step.initialize({f"encoder/{name}": part("parameters", name) for name in SHAPES})
+        step.step({f"encoder/{name}": part("gradients", name) for name in SHAPES})
+        for name in SHAPES:
+            slot = f"/AdamOptimizer/encoder/{name}"
+            got = {
+                f"/encoder/{name}": part("new_parameters", name),
+                f"{slot}_1st_moment": part("new_1st_moments", name),
+                f"{slot}_2nd_moment": part("new_2nd_moments", name),
+            }
+            assert_same_bits(got, step)
+        assert step.global_step == 1
+
+
+def test_a_step_of_any_length(tmp_path: Path) -> None:
+    any_length(tmp_path, "local-sync", commands(ANY))
+
+
+@pytest.mark.vulkan
+def test_a_step_of_any_length_on_vulkan(tmp_path: Path) -> None:
+    any_length(tmp_path, "vulkan", for_vulkan(commands(ANY)))
+
+
+def test_tensors_of_several_lengths_are_refused(tmp_path: Path) -> None:
+    any_length(tmp_path, "local-sync", commands(ANY))
+    np.save(tmp_path / "zeros.npy", np.zeros(32, np.float32))
+    with pytest.raises(AssertionError, match="shape"):
+        shell(commands(ANY).partition("\n")[2], tmp_path)
 
 
 def test_first_values(tmp_path: Path) -> None:

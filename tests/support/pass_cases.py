@@ -23,6 +23,7 @@ from stepforge.passes.alias_state import AliasState
 from stepforge.passes.choose_tiles import ChooseTiles
 from stepforge.passes.expand_math import ExpandMath
 from stepforge.passes.fold_hyperparameters import FoldHyperparameters
+from stepforge.passes.free_length import FreeLength
 from stepforge.passes.fuse_step_math import FuseStepMath
 from stepforge.passes.join_rows import JoinRows
 from stepforge.passes.pack_sums import PackSums
@@ -44,6 +45,7 @@ PASSES: tuple[type[Pass], ...] = (
     AliasState,
     JoinRows,
     ChooseTiles,
+    FreeLength,
     WrapEntryPoints,
 )
 

@@ -97,3 +97,17 @@ def test_nothing_is_overwritten_without_force(
     assert run.read_bytes() == b"old"
     cli("convert", *arguments, "--force")
     assert run.read_bytes() != b"old"
+
+
+def test_an_artifact_of_any_length_converts_back_alone(
+    cli, artifact: Path, state: Path, tmp_path: Path
+) -> None:
+    free, run = tmp_path / "free.vmfb", tmp_path / "run.safetensors"
+    cli("compile", "adamw", "--any-length", "-o", free)
+    refused = cli("convert", state, free, "--from", "torch", "-o", run, code=2)
+    assert "any length restores its checkpoint" in refused.output
+    cli("convert", state, artifact, "--from", "torch", "-o", run)
+    for known in (free, artifact):
+        cli("convert", run, known, "--to", "torch", "-o", tmp_path / f"{known.stem}.safetensors")
+    files = [tmp_path / f"{known.stem}.safetensors" for known in (free, artifact)]
+    assert files[0].read_bytes() == files[1].read_bytes()

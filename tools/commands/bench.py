@@ -10,7 +10,9 @@ import click
 from click.core import ParameterSource
 
 from stepforge.frontend import KNOWN_OPTIMIZERS
+from stepforge.runtime.any_length import define
 from stepforge.runtime.container import Artifact, read_artifact
+from stepforge.runtime.manifest import Manifest
 from stepforge.tools.bench.measure import Settings
 from stepforge.tools.bench.run import (
     Outputs,
@@ -93,7 +95,7 @@ def bench_command(
     call of train_step is timed, with a random batch of the declared shape, whole numbers 0 or 1,
     which is copied in. Contenders take turns, and the median counts. Where torch is installed, its
     fused AdamW joins Adam and AdamW, with all its threads and with one; the last column is torch's
-    better median over that of the row.
+    better median over that of the row. An artifact of any length is measured at each --size.
 
     With --case, what docs/benchmarks.md tells of is measured instead: stepforge beside torch,
     optax, NumPy and the memory limit, each in a process of its own. Its bars are printed, and
@@ -114,15 +116,13 @@ def bench_command(
             measure_all(chosen(cases), settings, outputs)
         return
     _refuse(context, OF_CASES, "only the built-in cases of --case have it")
-    if file is not None:
-        _refuse_compiling(context, file)
     timings: list[Timing] = []
-    for artifact in _artifacts(file, optimizer, sizes or SIZES, target):
-        elements = _elements(artifact)
+    for artifact, manifest in _measured(context, file, optimizer, sizes or SIZES, target):
+        elements = _elements(manifest)
         progress(f"measuring {elements} elements")
-        with on_devices(artifact, devices or devices_for(artifact.manifest)) as contenders:
-            if has_torch() and is_adam(artifact.manifest):
-                contenders.extend(torch_adamw(artifact.manifest))
+        with on_devices(artifact, devices or devices_for(manifest), manifest) as contenders:
+            if has_torch() and is_adam(manifest):
+                contenders.extend(torch_adamw(manifest))
             timings.extend(measure(contenders, elements, rounds))
         progress("")
     if as_json:
@@ -150,9 +150,9 @@ def _refuse(context: click.Context, names: Sequence[str], why: str) -> None:
         raise click.UsageError(f"{named}: {why}; leave it out", context)
 
 
-def _refuse_compiling(context: click.Context, file: Path) -> None:
+def _refuse_compiling(context: click.Context, file: Path, names: Sequence[str]) -> None:
     """Raises UsageError for an option that says what to compile, beside a file."""
-    given = _given(context, COMPILED)
+    given = _given(context, names)
     if given:
         raise click.UsageError(
             f"{', '.join(given)} {'says' if len(given) == 1 else 'say'} what to compile, and "
@@ -161,12 +161,29 @@ def _refuse_compiling(context: click.Context, file: Path) -> None:
         )
 
 
-def _artifacts(
-    file: Path | None, optimizer: str, sizes: tuple[int, ...], target: str
-) -> Iterator[Artifact]:
-    if file is not None:
-        yield read_artifact(file)
+def _measured(
+    context: click.Context,
+    file: Path | None,
+    optimizer: str,
+    sizes: tuple[int, ...],
+    target: str,
+) -> Iterator[tuple[Artifact, Manifest]]:
+    """Each artifact, and the manifest that it has for what is measured."""
+    if file is None:
+        for artifact in _compiled(optimizer, sizes, target):
+            yield artifact, artifact.manifest
         return
+    artifact = read_artifact(file)
+    if artifact.manifest.length is None:
+        _refuse_compiling(context, file, COMPILED)
+        yield artifact, artifact.manifest
+        return
+    _refuse_compiling(context, file, [name for name in COMPILED if name != "sizes"])
+    for size in sizes:
+        yield artifact, define(artifact.manifest, {"/w": (size,)})
+
+
+def _compiled(optimizer: str, sizes: tuple[int, ...], target: str) -> Iterator[Artifact]:
     from stepforge.frontend import compile_optimizer  # noqa: PLC0415 - the compiler is optional
 
     for size in sizes:
@@ -178,9 +195,8 @@ def _artifacts(
         yield read_artifact(made.data)
 
 
-def _elements(artifact: Artifact) -> int:
-    variables = artifact.manifest.variables
-    return sum(math.prod(v.shape) for v in variables if v.role == "parameter")
+def _elements(manifest: Manifest) -> int:
+    return sum(math.prod(v.shape) for v in manifest.variables if v.role == "parameter")
 
 
 def _row(timing: Timing) -> tuple[str, ...]:

@@ -49,6 +49,16 @@ def _target_lines() -> Iterator[tuple[str, str]]:
     metavar="FILE",
     help="Names and shapes of the parameters: .safetensors, .npz, .json or .toml.",
 )
+@click.option(
+    "--any-length",
+    is_flag=True,
+    help="Without --params: an artifact for any model, which gets its parameters when loaded.",
+)
+@click.option(
+    "--dtype",
+    metavar="DTYPE",
+    help="With --any-length: the dtype of all parameters (float32).",
+)
 @click.option("--include", multiple=True, metavar="GLOB", help="Take only parameters that match.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out those that match.")
 @click.option(
@@ -160,6 +170,8 @@ def _target_lines() -> Iterator[tuple[str, str]]:
 def compile_command(
     optimizer: str,
     params: Path | None,
+    any_length: bool,
+    dtype: str | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     model: str | None,
@@ -187,6 +199,7 @@ def compile_command(
 
     With --params the artifact takes gradients that something else computes. With --model it holds
     the whole training step: FUNCTION is called as `function(ctx, **inputs)` and returns the loss.
+    With --any-length it has no parameters of its own, and steps those of any model.
 
     Every artifact is checked before any is written: the in-place build must agree bit for bit with
     a plain one. Only names, shapes and dtypes of the parameters are read.
@@ -220,6 +233,8 @@ def compile_command(
         phases=phases,
         shards=shards,
         update=update,
+        any_length=any_length,
+        dtype=dtype,
         dump_ir=dump_ir,
         force=force,
         isolate=isolate,

@@ -13,6 +13,7 @@ import numpy as np
 from stepforge.runtime.checkpoint import Origin, Snapshot, read_checkpoint
 from stepforge.runtime.container import Artifact, read_artifact
 from stepforge.runtime.convert import export_state, import_state
+from stepforge.runtime.definition import manifest_for
 from stepforge.runtime.files import write_atomically
 from stepforge.runtime.peers import LIBRARIES, spelled
 from stepforge.runtime.safetensors_file import Tensors, encode
@@ -117,8 +118,9 @@ def _import(
 
 
 def _export(library: str, file: Path, artifact: Artifact, output: Path) -> Converted:
-    contents = read_checkpoint(file, artifact.manifest)
-    snapshot = Snapshot(contents.values, Origin(artifact.manifest, artifact.sha256))
+    manifest = manifest_for(artifact.manifest, file)
+    contents = read_checkpoint(file, manifest)
+    snapshot = Snapshot(contents.values, Origin(manifest, artifact.sha256))
     tensors = export_state(library, snapshot)
     _write(output, tensors)
     return Converted(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from stepforge.runtime.any_length import ANY
 from stepforge.runtime.arenas import logical_arguments
 from stepforge.runtime.batch_sizes import sized_functions, variant
 from stepforge.runtime.container import Artifact, read_artifact
@@ -57,6 +58,7 @@ def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[
         ("update", manifest.update),
         *(("target", _target(target)) for target in manifest.targets),
         *([("batch sizes", ", ".join(map(str, sizes)))] if sizes else []),
+        *([("parameters", "any")] if manifest.length is not None else []),
         *manifest.facts,
     ]
     yield table(facts)
@@ -64,7 +66,10 @@ def _sections(file: Path, artifact: Artifact, list_variables: bool) -> Iterator[
     inputs = list(_inputs(manifest))
     if inputs:
         yield table(inputs, ("input", "type", "of"))
-    yield table(list(_totals(manifest)), ("variables", "count", "elements", "bytes"))
+    if manifest.length is None:
+        yield table(list(_totals(manifest)), ("variables", "count", "elements", "bytes"))
+    else:
+        yield table(list(_pattern(manifest)), ("variables", "name", "type"))
     if manifest.arenas:
         several = manifest.shards > 1
         headings = (f"each of {manifest.shards} shards",) if several else ()
@@ -135,9 +140,20 @@ def _totals(manifest: Manifest) -> Iterator[Row]:
         yield kind, str(len(variables)), str(sum(counts)), file_size(total)
 
 
+def _pattern(manifest: Manifest) -> Iterator[Row]:
+    """Of any length: what each parameter NAME comes with, and what there is once."""
+    for v in manifest.variables:
+        kind = v.role if v.slot is None else f"{v.role} {v.slot}"
+        each = v.storage == "device"
+        yield kind, v.name[1:].replace(ANY, "NAME") if each else v.name, v.dtype
+
+
 def _arenas(manifest: Manifest) -> Iterator[Row]:
     for arena in manifest.arenas:
         what = "gradients" if arena.kind == "gradient" else "variables"
+        if manifest.length is not None:
+            yield arena.name, f"?x{arena.dtype}", f"{what}, at most {arena.size} elements a call"
+            continue
         size = arena.size // manifest.shards
         ranges = (f"[{size} r, {size} (r + 1))",) if manifest.shards > 1 else ()
         yield arena.name, f"{arena.size}x{arena.dtype}", f"{len(arena.variables)} {what}", *ranges

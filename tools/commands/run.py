@@ -140,6 +140,8 @@ def _prepare(optimizer: CompiledStep, state: Path, params: Path | None) -> None:
 
 def _only_known(arrays: Arrays, optimizer: CompiledStep) -> Arrays:
     """A model's file may hold what the optimizer does not update, such as integer buffers."""
+    if optimizer.any_length:
+        return {name: value for name, value in arrays.items() if value.dtype.kind not in "biu"}
     return {name: value for name, value in arrays.items() if name in optimizer.parameters}
 
 

@@ -44,7 +44,8 @@ def verify_command(
     Each step starts from the device's state. For every element there is a bound: what the rounding
     of each operation may add up to, as the device's specification has it. The exit code is 1 when
     an element exceeds its bound. Some have none that is finite, as behind a tie of a max pool: how
-    many is said. A step with phases is taken as often again in them.
+    many is said. A step with phases is taken as often again in them, and an artifact of any length
+    takes the steps at each of several lengths.
     """
     artifact = read_artifact(file, public_key=public_key)
     verdicts: list[Verdict] = []
