@@ -218,10 +218,44 @@ def keep_old(settled: Sequence[State], end: ir.Operation) -> None:
                 end.operands[index] = copies.emit([value]).results[0]
 
 
+def copy_numbers(found: Sequence[State], block: ir.Block) -> None:
+    """Let all loops read a copy of a single number that changes, where loops over tensors read it.
+
+    IREE runs the small loop that writes it as soon as it can, before dispatches that wait for
+    others. That loop reads the copy too, so that it waits for it.
+    """
+    numbers = [s.argument for s in found if s.value != s.argument and _tensors_read(s.argument)]
+    if not numbers:
+        return
+    with ir.InsertionPoint.at_block_begin(block), block.owner.location:
+        loop = copies.emit(numbers)
+        kept = [rewriting.barrier(result) for result in loop.results]
+    for number, copy in zip(numbers, kept, strict=True):
+        number.replace_all_uses_except(copy, loop)
+
+
+def _tensors_read(argument: ir.Value) -> bool:
+    if bindings.shape(argument) != ():
+        return False
+    return any(bindings.shape(op.results[0]) != () for op in _readers(argument))
+
+
+def _readers(value: ir.Value) -> list[ir.Operation]:
+    """What reads a value, through views too, but for the end."""
+    found = list[ir.Operation]()
+    for op in bindings.users(value):
+        if op.name in _VIEWS:
+            found.extend(_readers(op.results[0]))
+        elif op.name != "func.return":
+            found.append(op)
+    return found
+
+
 def alias(function: func.FuncOp, step: AliasState) -> None:
     found, end = states(function), bindings.return_of(function)
     check_states(found)
     check_outs(function)
+    copy_numbers(found, bindings.body(function))
     reasons = {state.number: refusal(state) for state in found}
     refused = [state for state in found if reasons[state.number] is not None]
     if refused and not step.allow_copies:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stepforge.passes import bindings, copies, rewriting
+from stepforge.passes import bindings, rewriting
 from stepforge.passes.alias_state import states
 from stepforge.passes.bindings import arith, flow, func, ir, linalg
 from stepforge.passes.choose_tiles import COMPILATION_INFO
@@ -43,14 +43,13 @@ class Rows:
 
 
 def join(function: func.FuncOp) -> None:
-    numbers = dict[ir.Value, ir.Value]()
     for op in bindings.operations(bindings.body(function)):
         rows = _rows_of(op) if rewriting.is_elementwise_generic(op) else None
         place = None if rows is None else _place(function, rows)
         if rows is None or place is None:
             continue
         with place, op.location:
-            _emit(rows, numbers)
+            _emit(rows)
     rewriting.erase_dead(bindings.body(function))
 
 
@@ -197,13 +196,12 @@ def _inlined(loop: ir.Operation, known: Mapping[Operand, ir.Value]) -> list[ir.V
 # --- the dispatch -----------------------------------------------------------------------------
 
 
-def _emit(rows: Rows, numbers: dict[ir.Value, ir.Value]) -> None:
-    """numbers: copies of single numbers of the state, made once for all dispatches."""
+def _emit(rows: Rows) -> None:
     results = [x for loop in (rows.update, *rows.kept) for x in loop.results]
     loops = [*map(_magnitudes, rows.maxima), rows.update, *rows.kept]
     maxima = [op.results[0] for op in rows.maxima]
     read = dict.fromkeys(value for loop in loops for value, _ in _leaves(loop))
-    tensors = {value: _fenced(value, numbers) for value in read if value not in maxima}
+    tensors = {value: _fenced(value) for value in read if value not in maxima}
     region = flow.DispatchRegionOp([x.type for x in results], [], [])
     block = region.regions[0].blocks.append()
     with ir.InsertionPoint(block):
@@ -215,18 +213,9 @@ def _emit(rows: Rows, numbers: dict[ir.Value, ir.Value]) -> None:
         old.replace_all_uses_with(new)
 
 
-def _fenced(value: ir.Value, numbers: dict[ir.Value, ir.Value]) -> ir.Value:
-    """What a dispatch reads for a value.
-
-    Behind a barrier, so that IREE does not compute it in the dispatch, for each row. Of a single
-    number of the state, such as the step that draws depend on, a copy: IREE runs a small loop that
-    writes it as soon as it can, before dispatches that wait for others and read it.
-    """
+def _fenced(value: ir.Value) -> ir.Value:
+    """A value behind a barrier, so that IREE does not compute it in the dispatch, for each row."""
     made_by = bindings.producer(value)
-    if made_by is None and bindings.shape(value) == ():
-        if value not in numbers:
-            numbers[value] = rewriting.barrier(copies.emit([value]).results[0])
-        return numbers[value]
     is_fixed = made_by is None or made_by.name == "arith.constant"
     return value if is_fixed else rewriting.barrier(value)
 

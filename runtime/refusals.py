@@ -29,7 +29,7 @@ def refuse_step(function: object, functions: Collection[str]) -> NoReturn:
             f"the artifact has several entry points; name one: step(gradients, function=...), "
             f"of {listed(functions)}"
         )
-    if function in functions:
+    if isinstance(function, str) and function in functions:
         raise InputError(
             f"step: {function!r} is one phase of a step; call reduce(gradients), then "
             "apply(gradients, partials)"

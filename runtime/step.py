@@ -196,7 +196,11 @@ class CompiledStep:
         defined = None if self._pattern is None else of_arrays(self._pattern, parameters)
         manifest, given = defined or (
             self._manifest,
-            by_path(parameters or {}, self._session.state.variables, "initialize"),
+            by_path(
+                {} if parameters is None else parameters,
+                self._session.state.variables,
+                "initialize",
+            ),
         )
         with self._session.lock:
             self._session.check_open()

@@ -6,6 +6,7 @@ STEPFORGE_REQUIRE lists what must be there (`vulkan,aarch64`): then a missing th
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def required() -> frozenset[str]:
 
 def pytest_configure() -> None:
     required()  # a misspelt requirement must not pass as one that is met
+    # Whoever starts tests in the background may have had Ctrl-C ignored; some tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -33,7 +33,7 @@ NOISE = 2**16
 """Bytes that a flat process may seem to grow by: sixteen pages, over a whole run."""
 SAMPLES = 100
 CHILD = """
-import gc, json, os, sys
+import gc, json, os, sys, threading
 import numpy as np
 from stepforge import runtime
 
@@ -68,6 +68,9 @@ def sample():
 
 for _ in range(warm_up):
     act()
+for thread in threading.enumerate():
+    if isinstance(thread, threading.Timer):  # half a second after the opening of a device
+        thread.join()
 samples = [sample() for _ in range(3)][-1:]
 for _ in range(100):
     for _ in range(rounds // 100):
