@@ -219,12 +219,13 @@ def keep_old(settled: Sequence[State], end: ir.Operation) -> None:
 
 
 def copy_numbers(found: Sequence[State], block: ir.Block) -> None:
-    """Let all loops read a copy of a single number that changes, where loops over tensors read it.
+    """Let all loops read a copy of a single number that changes, where a loop reads it that waits
+    for tensors of other loops.
 
-    IREE runs the small loop that writes it as soon as it can, before dispatches that wait for
-    others. That loop reads the copy too, so that it waits for it.
+    IREE runs the small loop that writes it as soon as it can, and was seen to do so before such
+    loops. That loop reads the copy too, so that it waits for it.
     """
-    numbers = [s.argument for s in found if s.value != s.argument and _tensors_read(s.argument)]
+    numbers = [s.argument for s in found if s.value != s.argument and _read_late(s.argument)]
     if not numbers:
         return
     with ir.InsertionPoint.at_block_begin(block), block.owner.location:
@@ -234,10 +235,20 @@ def copy_numbers(found: Sequence[State], block: ir.Block) -> None:
         number.replace_all_uses_except(copy, loop)
 
 
-def _tensors_read(argument: ir.Value) -> bool:
+def _read_late(argument: ir.Value) -> bool:
     if bindings.shape(argument) != ():
         return False
-    return any(bindings.shape(op.results[0]) != () for op in _readers(argument))
+    return any(_waits(op) for op in _readers(argument))
+
+
+def _waits(loop: ir.Operation) -> bool:
+    """Whether a loop reads a tensor, of more than one element, that another loop makes."""
+    for value in loop.operands:
+        made_by = bindings.producer(_source(value))
+        is_made = made_by is not None and made_by.name.startswith("linalg.")
+        if is_made and bindings.shape(value) != ():
+            return True
+    return False
 
 
 def _readers(value: ir.Value) -> list[ir.Operation]:

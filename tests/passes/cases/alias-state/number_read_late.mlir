@@ -1,11 +1,13 @@
 // RUN: alias-state
-// A number of the device that a loop over a tensor reads is copied first: all read the copy, so
-// that the loop that writes it waits for it.
+// A number of the device that a loop reads which waits for another is copied first: all read the
+// copy, so that the loop that writes it waits for it.
 // CHECK-LABEL: func.func @step
 // CHECK: %[[COPY:.*]] = linalg.generic {{.*}} ins(%arg1 : tensor<i32>)
 // CHECK: %[[KEPT:.*]] = iree_tensor_ext.compute_barrier.start %[[COPY]]
 // CHECK-NOT: %arg1
-// CHECK: linalg.generic {{.*}} ins(%arg0, %[[KEPT]]
+// CHECK: %[[MADE:.*]] = linalg.generic {{.*}} ins(%arg0 :
+// CHECK: %[[FENCED:.*]] = iree_tensor_ext.compute_barrier.start %[[MADE]]
+// CHECK: linalg.generic {{.*}} ins(%[[FENCED]], %[[KEPT]]
 // CHECK: linalg.generic {{.*}} ins(%[[KEPT]]
 // CHECK-NOT: %arg1
 // CHECK: return
@@ -14,7 +16,13 @@
 #none = affine_map<() -> ()>
 func.func @step(%p: tensor<8xf32> {stepforge.role = "parameter", stepforge.name = "/p", stepforge.result = 0 : index}, %n: tensor<i32> {stepforge.role = "counter", stepforge.name = "/n", stepforge.result = 1 : index}) -> (tensor<8xf32>, tensor<i32>) {
   %out = tensor.empty() : tensor<8xf32>
-  %new = linalg.generic {indexing_maps = [#id, #one, #id], iterator_types = ["parallel"]} ins(%p, %n : tensor<8xf32>, tensor<i32>) outs(%out : tensor<8xf32>) {
+  %made = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel"]} ins(%p : tensor<8xf32>) outs(%out : tensor<8xf32>) {
+  ^bb0(%x: f32, %o: f32):
+    %z = math.exp %x : f32
+    linalg.yield %z : f32
+  } -> tensor<8xf32>
+  %fenced = iree_tensor_ext.compute_barrier.start %made : tensor<8xf32> -> tensor<8xf32>
+  %new = linalg.generic {indexing_maps = [#id, #one, #id], iterator_types = ["parallel"]} ins(%fenced, %n : tensor<8xf32>, tensor<i32>) outs(%out : tensor<8xf32>) {
   ^bb0(%x: f32, %k: i32, %o: f32):
     %f = arith.sitofp %k : i32 to f32
     %z = arith.addf %x, %f : f32
