@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -89,7 +90,9 @@ def as_array(
     """`value` as an array of any dtype and shape; those that are expected are for messages."""
     expected = f"expected an array of {dtype.name}{list(shape)}"
     kind = cast(Any, type(value))
-    if issubclass(kind, np.ma.MaskedArray):
+    # An array can be masked only where numpy.ma was loaded, which takes as long as this package.
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and issubclass(kind, masked.MaskedArray):
         raise error(f"{where}: {expected}, got a masked array; fill it first with .filled(0)")
     if issubclass(kind, np.ndarray):
         return np.asarray(value)
