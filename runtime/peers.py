@@ -137,6 +137,9 @@ _GOMLX_NOTE = (
     "GoMLX counts the optimizer's steps in the loss's dtype and computes 1 - beta^t in it, which "
     "is coarser than here"
 )
+_GOMLX_MOMENTS = Rule(
+    {"1st_moment": "1st_moment", "2nd_moment": "2nd_moment"}, "AdamOptimizer", _GOMLX_NOTE
+)
 GOMLX = Library(
     name="gomlx",
     parameter="{path}",
@@ -147,15 +150,9 @@ GOMLX = Library(
     rate="/optimizers/learning_rate",
     global_count="/global_step",
     rules={
-        ADAM: Rule(
-            {"1st_moment": "1st_moment", "2nd_moment": "2nd_moment"}, "AdamOptimizer", _GOMLX_NOTE
-        ),
-        ADAMW: Rule(
-            {"1st_moment": "1st_moment", "2nd_moment": "2nd_moment"}, "AdamOptimizer", _GOMLX_NOTE
-        ),
-        ADAMAX: Rule(
-            {"1st_moment": "1st_moment", "2nd_moment": "2nd_moment"}, "AdamOptimizer", _GOMLX_NOTE
-        ),
+        ADAM: _GOMLX_MOMENTS,
+        ADAMW: _GOMLX_MOMENTS,
+        ADAMAX: _GOMLX_MOMENTS,
         RMSPROP: Rule({"2nd_moment": "2nd_moment"}, "AdamOptimizer", _GOMLX_NOTE),
         SGD: Rule(owner="StochasticGradientDescent"),
         SGD_ROOT: Rule(owner="StochasticGradientDescent"),
