@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from stepforge.runtime.arenas import Require
 from stepforge.runtime.errors import InputError
 from stepforge.runtime.manifest import (
     ITEM_SIZES,
@@ -23,6 +22,7 @@ from stepforge.runtime.manifest import (
     Result,
     Variable,
 )
+from stepforge.runtime.rules import require
 
 ANY = "*"
 PATTERN = f"/{ANY}"
@@ -30,35 +30,35 @@ MAX_ALIGN_BYTES = 4_096
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def check_pattern(manifest: Manifest, require: Require) -> None:
+def check_pattern(manifest: Manifest) -> None:
     """What must hold of a manifest of any length, beside the rules for all."""
     where = "length 'any'"
-    require(manifest.length == "any", f"length {manifest.length!r} is not 'any'")
+    require(manifest.length == "any", "", "length {!r} is not 'any'", manifest.length)
     device = [v for v in manifest.variables if v.storage == "device"]
     parameters = [v.name for v in device if v.role == "parameter"]
-    require(parameters == [PATTERN], f"{where}: the one parameter is called {PATTERN!r}")
+    require(parameters == [PATTERN], where, "the one parameter is called {!r}", PATTERN)
     for v in device:
         fits = v.shape == (0,) and (v.name == PATTERN or v.of == PATTERN)
-        require(fits, f"{where}: {v.name!r} is no parameter or slot of the shape (0,)")
-        require(v.name.count(ANY) == 1, f"{where}: {v.name!r} has no single {ANY!r}")
+        require(fits, where, "{!r} is no parameter or slot of the shape (0,)", v.name)
+        require(v.name.count(ANY) == 1, where, "{!r} has no single {!r}", v.name, ANY)
     aligns = {arena.align for arena in manifest.arenas}
     most = max(ITEM_SIZES[arena.dtype] for arena in manifest.arenas) if manifest.arenas else 0
     fits = len(aligns) == 1 and max(aligns) * most <= MAX_ALIGN_BYTES
-    require(fits, f"{where}: arenas are aligned alike, to {MAX_ALIGN_BYTES} bytes at most")
+    require(fits, where, "arenas are aligned alike, to {} bytes at most", MAX_ALIGN_BYTES)
     held = {arena.name: arena for arena in manifest.arenas}
     for arena in manifest.arenas:
-        require(len(arena.variables) == 1, f"{where}: {arena.name!r} holds several variables")
+        require(len(arena.variables) == 1, where, "{!r} holds several variables", arena.name)
     for f in manifest.functions:
         tensors = [a for a in f.arguments if a.name in held]
         rest = [a.role for a in f.arguments if a.name not in held and a.role != "scalars"]
         fits = bool(tensors) and set(rest) <= {"hyperparameter", "counter"}
         fits = fits and all(r.role == "state" for r in f.results)
-        require(fits, f"{where}: {f.name!r} takes or gives tensors that are no arenas")
-        require(f.parameters == (PATTERN,), f"{where}: {f.name!r} updates {PATTERN!r}")
+        require(fits, where, "{!r} takes or gives tensors that are no arenas", f.name)
+        require(f.parameters == (PATTERN,), where, "{!r} updates {!r}", f.name, PATTERN)
     for group in manifest.groups:
-        require(group.variables is None, f"{where}: a group of some parameters")
-    require(manifest.shards == 1, f"{where}: any range is a shard")
-    require(not manifest.nan_tracing, f"{where}: non-finite values are not counted")
+        require(group.variables is None, where, "a group of some parameters")
+    require(manifest.shards == 1, where, "any range is a shard")
+    require(not manifest.nan_tracing, where, "non-finite values are not counted")
 
 
 def shapes_of(manifest: Manifest) -> Shapes:

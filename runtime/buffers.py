@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,10 +47,10 @@ class Tensor:
 
     def part(self, start: int, shape: Sequence[int]) -> Tensor:
         """A tensor inside of this one, from element `start` on; its bytes there are aligned."""
-        inside = Tensor(tuple(shape), self.dtype, self.view, None, (self,), self.start + start)
-        if self.array is None:
-            return inside
-        return replace(inside, array=inside.within(self.array.reshape(-1)))
+        array, shape = self.array, tuple(shape)
+        if array is not None:
+            array = array.reshape(-1)[start : start + math.prod(shape)].reshape(shape)
+        return Tensor(shape, self.dtype, self.view, array, (self,), self.start + start)
 
     def within(self, flat: Array) -> Array:
         """What this part is of `flat`, the elements of the whole."""

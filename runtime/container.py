@@ -195,8 +195,9 @@ def _read(where: str, data: bytes, public_key: Key | None) -> Artifact:
         check_signature(where, data, public_key)
     try:
         manifest_json, graph_json = _entries(where, data)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
-        # ValueError covers struct and text decoding inside zipfile.
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+        # ValueError covers struct and text decoding inside zipfile, RuntimeError what is encrypted
+        # or of a newer version.
         raise ArtifactFormatError(f"{where}: the ZIP directory is malformed: {error}") from error
     manifest = from_json(manifest_json, where)
     check(manifest)

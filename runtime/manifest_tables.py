@@ -28,6 +28,8 @@ MAX_EXPANDED = 400_000
 """Arguments, results and parameter lists of all functions and groups together, and variables."""
 EXPANDED_ALWAYS, EXPANDED_PER_BYTE = 4_096, 8
 """So much, and so much more for each byte of text. Real ones stay under 1, since names are text."""
+VARIABLES_SHARE = 4
+"""Of that, a quarter may be variables, which take longest to read."""
 MAX_RUNS = 20_000
 MAX_RANK = 16
 
@@ -60,7 +62,7 @@ def read_variables(
 ) -> tuple[Variable, ...]:
     """Expand the blocks, to as many variables as the budget has. A slot refers to its parameter by
     index, which comes before it."""
-    most = min(MAX_VARIABLES, budget)
+    most = min(MAX_VARIABLES, budget // VARIABLES_SHARE)
     found: list[Variable] = []
     for block in item.items(MAX_VARIABLES):
         keys = ("dtype", "initializer", "role", "slot", "storage", "trainable")

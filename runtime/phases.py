@@ -7,11 +7,12 @@ front: `encoder_reduce`. Partials are the results of the first and an argument o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal
 
 from stepforge.runtime.errors import InputError, UnknownNameError
 from stepforge.runtime.manifest import Function
 from stepforge.runtime.names import listed, nearest
+from stepforge.runtime.rules import require
 
 PARTIALS = "partials"
 Phase = Literal["reduce", "apply"]
@@ -60,13 +61,7 @@ def find_phase(functions: Mapping[str, bool], step: str | None, phase: Phase) ->
     return name
 
 
-class Require(Protocol):
-    """Raises where `holds` is False, with the rule that is broken."""
-
-    def __call__(self, holds: bool, rule: str) -> None: ...
-
-
-def check_phases(functions: Mapping[str, Function], require: Require) -> None:
+def check_phases(functions: Mapping[str, Function]) -> None:
     """Phases come in pairs: partials that one gives are those that the other takes."""
     expected: dict[str, str] = {}
     for step in functions.values():
@@ -81,12 +76,12 @@ def check_phases(functions: Mapping[str, Function], require: Require) -> None:
         where = f"function {function.name!r}"
         phase = expected.get(function.name)
         fits = len(taken or given) == 1 and phase == ("apply" if taken else "reduce")
-        require(fits and not (taken and given), f"{where}: partials of no step's phase")
+        require(fits and not (taken and given), where, "partials of no step's phase")
         if taken:
             first = functions.get(function.name.removesuffix("apply") + "reduce")
             found = () if first is None else first.results
             same = {(r.name, r.dtype, r.shape) for r in found if r.role == PARTIALS} == taken
-            require(same, f"{where}: partials that no first phase gives")
+            require(same, where, "partials that no first phase gives")
             continue
         plain = all(r.role == PARTIALS for r in function.results)
-        require(plain, f"{where}: results besides the partials")
+        require(plain, where, "results besides the partials")

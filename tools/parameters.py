@@ -221,7 +221,8 @@ def _read_json(path: Path) -> Found:
 def _read_toml(path: Path) -> Found:
     try:
         return specs_of(str(path), tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    # ValueError: not TOML, not UTF-8, or an integer with more digits than Python reads.
+    except (ValueError, RecursionError) as error:
         raise CorruptInputError(f"{path} is no TOML: {error}") from error
 
 

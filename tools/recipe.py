@@ -76,7 +76,8 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    # ValueError: not TOML, not UTF-8, or an integer with more digits than Python reads.
+    except (ValueError, RecursionError) as error:
         raise ToolError(f"a recipe is TOML: {path}: {error}") from error
     for key in fields:
         if key not in KEYS:
@@ -188,7 +189,7 @@ def _parse_setting(assignment: str) -> tuple[str, Any]:
 def _parse_value(assignment: str, text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         if _BARE_WORD.fullmatch(text):
             return text
         raise ToolError(

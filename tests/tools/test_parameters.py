@@ -153,6 +153,9 @@ HEADER_SPEC = {"w": {"dtype": "F32", "shape": [-1]}}
         ("latin.json", b"\xff\xfe"),
         ("no.toml", b"= 3"),
         ("latin.toml", b"\xff"),
+        ("digits.toml", b"w = " + b"9" * 5000),
+        ("digits.json", b'{"w": ' + b"9" * 5000 + b"}"),
+        ("deep.toml", b"w = " + b"[" * 5000),
     ],
 )
 def test_a_damaged_file_is_corrupt_input(tmp_path: Path, name: str, content: bytes) -> None:

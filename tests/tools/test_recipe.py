@@ -92,6 +92,7 @@ def test_batch_sizes(tmp_path: Path) -> None:
         ("target = [1]", "target must be a list of texts"),
         ("params = 3", "params must be a file name or a table"),
         ("= 3", "a recipe is TOML"),
+        (f"batch = {'9' * 5000}", "a recipe is TOML"),
     ],
 )
 def test_what_a_recipe_refuses(tmp_path: Path, text: str, message: str) -> None:
@@ -123,7 +124,19 @@ def test_values_are_toml(text: str, value: Any) -> None:
     assert parse_settings([f"name={text}"]) == {"name": value}
 
 
-@pytest.mark.parametrize("text", ["name", "=3", "name=", "name=1.e", "name=1\nother=2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name",
+        "=3",
+        "name=",
+        "name=1.e",
+        "name=1\nother=2",
+        f"name={'9' * 5000}",
+        "name=" + "[" * 5000,
+    ],
+    ids=lambda text: text[:12],
+)
 def test_a_wrong_assignment_is_refused(text: str) -> None:
     with pytest.raises(ToolError, match="--set"):
         parse_settings([text])
