@@ -21,7 +21,7 @@ from stepforge.frontend.json_values import Json, integer, items, row, string
 MAX_VALUES = 4_000_000
 """Nodes, arguments, variables and the like that one text may stand for, together."""
 
-VALUES_ALWAYS, VALUES_PER_BYTE = 4_096, 32
+VALUES_ALWAYS, VALUES_PER_BYTE = 4_096, 16
 """So many, and so many more for each byte of a text. Real programs stay under 8, since names are
 text."""
 

@@ -26,6 +26,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any, cast
 
+from stepforge.frontend.collector import paused
 from stepforge.frontend.columns import (
     Budget,
     names_to_data,
@@ -73,23 +74,27 @@ def program_from_json(text: str | bytes) -> Program:
     """The program of `program_to_json`. Raises SerializeError for any other text."""
     budget = Budget.of(text)
     try:
-        data = json.loads(text)
-        variables = _variables_from_data(data["variables"], budget)
-        names = [v.name for v in variables]
-        groups = tuple(_group_from_data(g, names, budget) for g in data["groups"])
-        return Program(
-            entry_points=tuple(_entry_from_data(e, names, budget) for e in data["entry_points"]),
-            variables=variables,
-            groups=groups,
-            hyperparameters=unique(groups),
-            formula=str(data["formula"]),
-            nan_tracing=bool(data["nan_tracing"]),
-            any_length=bool(data.get("any_length", False)),
-        )
+        with paused():
+            return _program_from_data(json.loads(text), budget)
     except SerializeError:
         raise
     except (LookupError, TypeError, ValueError, RecursionError, FrontendError) as error:
         raise SerializeError("this is not a serialized program", got=repr(error)) from error
+
+
+def _program_from_data(data: Any, budget: Budget) -> Program:
+    variables = _variables_from_data(data["variables"], budget)
+    names = [v.name for v in variables]
+    groups = tuple(_group_from_data(g, names, budget) for g in data["groups"])
+    return Program(
+        entry_points=tuple(_entry_from_data(e, names, budget) for e in data["entry_points"]),
+        variables=variables,
+        groups=groups,
+        hyperparameters=unique(groups),
+        formula=str(data["formula"]),
+        nan_tracing=bool(data["nan_tracing"]),
+        any_length=bool(data.get("any_length", False)),
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -18,15 +19,21 @@ from stepforge.tools.errors import CorruptInputError, ToolError
 
 Arrays = dict[str, NDArray[Any]]
 
-# What reading a damaged .npz raises: an encrypted entry is a RuntimeError.
-DAMAGED_ZIP = (
+DAMAGED_NPZ = (
     zipfile.BadZipFile,
     zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
+    tokenize.TokenError,
+    SyntaxError,
     ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    EOFError,
+    MemoryError,
 )
+"""What zipfile (RuntimeError: an encrypted entry) and NumPy raise for a damaged .npz: the header of
+an array is a Python literal, and says how much memory the array takes."""
 
 
 def read_arrays(path: Path) -> Arrays:
@@ -46,7 +53,7 @@ def _read_npz(path: Path) -> Arrays:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise CorruptInputError(f"{path} is one bare array; expected an .npz of several")
             return {name: archive[name] for name in archive.files}
-    except DAMAGED_ZIP as error:
+    except DAMAGED_NPZ as error:
         raise CorruptInputError(f"{path} is no whole .npz file: {error}") from error
     except OSError as error:
         raise damaged_or_unreadable(path, error) from error

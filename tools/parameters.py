@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from stepforge.frontend.rules import matches, nearest_names
-from stepforge.tools.arrays import DAMAGED_ZIP, damaged_or_unreadable
+from stepforge.tools.arrays import DAMAGED_NPZ, damaged_or_unreadable
 from stepforge.tools.errors import CorruptInputError, ToolError
 
 # The bound that the safetensors format itself sets.
@@ -184,7 +184,7 @@ def _read_npz(path: Path) -> Found:
                 with archive.open(entry) as file:
                     shape, dtype = _npy_header(file)
                 found[entry.removesuffix(".npy")] = _npz_found(dtype, shape)
-    except DAMAGED_ZIP as error:
+    except DAMAGED_NPZ as error:
         raise CorruptInputError(f"{path} is no whole .npz file: {error}") from error
     except OSError as error:
         raise damaged_or_unreadable(path, error) from error

@@ -12,11 +12,11 @@ from typing import Any, get_args
 from stepforge import runtime
 from stepforge.frontend.any_length import trace_any_length
 from stepforge.frontend.build.artifact import Artifact, file_exists
-from stepforge.frontend.build.collector import paused
 from stepforge.frontend.build.describe import describe
 from stepforge.frontend.build.in_place_check import check_in_place, check_order
 from stepforge.frontend.build.parameters import parameter_specs
 from stepforge.frontend.build.phases_check import check_phases
+from stepforge.frontend.collector import paused
 from stepforge.frontend.context import Context
 from stepforge.frontend.dtypes import DType, DTypeLike, as_dtype, float32
 from stepforge.frontend.emit import emit

@@ -10,6 +10,7 @@ from typing import Any
 
 from stepforge.frontend.build.artifact import Artifact, file_exists
 from stepforge.frontend.build.compile import compile_program, compiling
+from stepforge.frontend.collector import paused
 from stepforge.frontend.context import Context
 from stepforge.frontend.optimizers import Optimizer
 from stepforge.frontend.trace import AfterUpdate
@@ -49,7 +50,7 @@ def compile_train_step(
         raise file_exists(Path(output))
     context = Context() if context is None else context
     folder = None if dump_ir is None else Path(dump_ir)
-    with context.unchanged_on_error():
+    with paused(), context.unchanged_on_error():
         program = train_program(
             loss_function,
             context,

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from stepforge.frontend.build.collector import paused
+from stepforge.frontend.collector import paused
 
 
 @pytest.mark.parametrize("on", [True, False])
