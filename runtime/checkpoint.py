@@ -154,15 +154,18 @@ def _write(target: Path, chunks: list[bytes | memoryview], verified: bool | None
         ) from error
 
 
-def read_checkpoint(path: str | os.PathLike[str], manifest: Manifest) -> Contents:
+def read_checkpoint(
+    path: str | os.PathLike[str], manifest: Manifest, *, strict: bool = False
+) -> Contents:
     """Read, verify and match a checkpoint; the values are as `State.check` takes them.
 
     Raises CheckpointError, which names what differs, and OSError when the file cannot be read.
-    Warns with a CheckpointWarning where other hyperparameters were compiled in.
+    Where other hyperparameters were compiled in it warns with a CheckpointWarning, or, if `strict`,
+    raises too.
     """
     where = _where(path)
     tensors = decode(_read(path, where), where)
-    values = match(tensors, manifest, where)
+    values = match(tensors, manifest, where, strict=strict)
     texts = {k: text for k, text in tensors.metadata.items() if not k.startswith(_OWN)}
     return Contents(where, values, texts)
 

@@ -2,7 +2,7 @@
 
 What differs is named with both values. Other hyperparameters are no error, because a run may well
 go on with another weight decay; they are a warning where they were compiled in, so that it does not
-happen by accident.
+happen by accident, and an error where the caller asks for that.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def compiled_values(groups: Iterable[Group], *, settable: bool) -> dict[str, Any
     }
 
 
-def match(tensors: Tensors, manifest: Manifest, where: str) -> dict[str, Array]:
+def match(tensors: Tensors, manifest: Manifest, where: str, *, strict: bool) -> dict[str, Array]:
     """The values by variable path. Raises CheckpointError for a checkpoint of something else."""
     _match_formula(tensors.metadata, manifest, where)
     variables = {v.name: v for v in manifest.variables}
@@ -69,7 +69,7 @@ def match(tensors: Tensors, manifest: Manifest, where: str) -> dict[str, Array]:
         for setting in settings:
             inside = f"{where}: {name} (hyperparameter {setting.name!r})"
             check_bounds(inside, tensors.arrays[name].item(), setting, CheckpointError)
-    _compare_hyperparameters(tensors.metadata, manifest, where)
+    _compare_hyperparameters(tensors.metadata, manifest, where, strict)
     return {variable.name: tensors.arrays[name] for name, variable in wanted.items()}
 
 
@@ -101,7 +101,9 @@ def _match_tensors(arrays: Mapping[str, Array], wanted: Mapping[str, Variable], 
         raise CheckpointError(f"{where}: {'; '.join(found[:MAX_DIFFERENCES])}{tail}")
 
 
-def _compare_hyperparameters(metadata: Mapping[str, str], manifest: Manifest, where: str) -> None:
+def _compare_hyperparameters(
+    metadata: Mapping[str, str], manifest: Manifest, where: str, strict: bool
+) -> None:
     try:
         read: Any = json.loads(metadata.get("stepforge.hyperparameters", "{}"))
     except (ValueError, RecursionError):
@@ -116,11 +118,16 @@ def _compare_hyperparameters(metadata: Mapping[str, str], manifest: Manifest, wh
         # As text, in which NaN is equal to itself.
         if name in saved and json.dumps(saved[name]) != json.dumps(value)
     ]
-    if differ:
-        warnings.warn(
-            f"{where} was written with other hyperparameters than this artifact was compiled with: "
-            f"{'; '.join(differ)[:1000]}; the state is taken as it is, and the run goes on with "
-            "those of the artifact",
-            CheckpointWarning,
-            stacklevel=5,
-        )
+    if not differ:
+        return
+    told = (
+        f"{where} was written with other hyperparameters than this artifact was compiled with: "
+        f"{'; '.join(differ)[:1000]}"
+    )
+    if strict:
+        raise CheckpointError(told)
+    warnings.warn(
+        f"{told}; the state is taken as it is, and the run goes on with those of the artifact",
+        CheckpointWarning,
+        stacklevel=5,
+    )

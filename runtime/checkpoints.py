@@ -189,14 +189,15 @@ class Checkpoints:
 
         One that is damaged, unreadable, of another model or refused by `check` (which is called
         with its contents, and raises CheckpointError) is passed over with a CheckpointWarning, or
-        raises CheckpointError when `strict`. Raises CheckpointError when none
-        can be restored. After an error nothing has changed. What is being written is waited for.
+        raises CheckpointError when `strict`. Hyperparameters that were compiled in and differ are a
+        warning, or an error when `strict`. Raises CheckpointError when none can be restored. After
+        an error nothing has changed. What is being written is waited for.
         """
         self._background.join()
         paths = self._paths()
         for number, path in reversed(paths.items()):
             try:
-                return Restored(path, number, step.restore(path, check=check))
+                return Restored(path, number, step.restore(path, strict=strict, check=check))
             except CheckpointError as error:
                 if strict:
                     raise

@@ -331,17 +331,22 @@ class CompiledStep:
         self.snapshot().write(path, metadata)
 
     def restore(
-        self, path: str | os.PathLike[str], *, check: Callable[[Contents], object] | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        strict: bool = False,
+        check: Callable[[Contents], object] | None = None,
     ) -> dict[str, str]:
         """Replace the whole state by a saved one; returns the metadata given to `save`.
 
         An artifact of any length has the variables of the file from now on.
+        strict: other compiled hyperparameters are an error, and not only a CheckpointWarning.
         check: called with what was read, before anything is replaced; what it raises comes through.
         Raises CheckpointError when it does not fit, and OSError when it cannot be read; then
         nothing changed.
         """
         manifest = manifest_for(self._pattern or self._manifest, path)
-        contents = read_checkpoint(path, manifest)
+        contents = read_checkpoint(path, manifest, strict=strict)
         if check is not None:
             check(contents)
         with self._session.lock:

@@ -256,8 +256,13 @@ def test_of_other_hyperparameters(step: CompiledStep, tmp_path: Path) -> None:
         ):
             other.restore(path)
         assert handmade.snapshot(other) == before
+        other.step({n[1:]: np.ones(s, np.float32) for n, s in handmade.SHAPES.items()})
+        after = handmade.snapshot(other)
+        with pytest.raises(runtime.CheckpointError, match=r"adam_epsilon 1e-07, here 0.001$"):
+            other.restore(path, strict=True)
+        assert handmade.snapshot(other) == after != before
     with with_epsilon(1e-7).load() as same:
-        same.restore(path)
+        same.restore(path, strict=True)
 
 
 def test_of_other_hyperparameters_by_groups(step: CompiledStep, tmp_path: Path) -> None:
