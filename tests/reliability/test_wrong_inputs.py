@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -12,9 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 from stepforge import runtime
+from stepforge.frontend import Adam, compile_optimizer
+from stepforge.frontend.build.artifact import Artifact
 from stepforge.runtime.step import CompiledStep
 from support import handmade, training
 from support.programs import draw
+
+from .places import PLACES, Place
 
 pytestmark = pytest.mark.compiler
 
@@ -34,10 +39,27 @@ def gradients() -> Arrays:
     return draw(2, SHAPES, "float32")
 
 
+@cache
+def artifact(target: str, how: str) -> handmade.Artifact | Artifact:
+    """Adam, whose gradients are arguments each, or as it is compiled: parts of one."""
+    if how == "apart":
+        return handmade.adam(target=target)
+    return compile_optimizer(Adam(), {k: (v, "float32") for k, v in SHAPES.items()}, target=target)
+
+
+APART = [pytest.param((*place.values, "apart"), id=place.id, marks=place.marks) for place in PLACES]
+PACKED = [
+    pytest.param((*place.values, "packed"), id=f"{place.id}-packed", marks=place.marks)
+    for place in PLACES
+]
+everywhere = pytest.mark.parametrize("step", [*APART, *PACKED], indirect=True)
+
+
 @pytest.fixture
-def step(parameters: Arrays) -> Iterator[CompiledStep]:
-    """An initialized Adam step on local-sync."""
-    with handmade.adam().load(device="local-sync") as made:
+def step(parameters: Arrays, request: pytest.FixtureRequest) -> Iterator[CompiledStep]:
+    """An initialized Adam step; on local-sync where the test says nothing else."""
+    place, how = getattr(request, "param", (Place("cpu", "local-sync"), "apart"))
+    with artifact(place.target, how).load(device=place.device) as made:
         made.initialize(parameters)
         yield made
 
@@ -120,6 +142,7 @@ ACCEPTED: list[Callable[[Array], Any]] = [
 ]
 
 
+@everywhere
 @pytest.mark.parametrize("convert", ACCEPTED)
 @pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
 def test_accepted(
@@ -219,6 +242,7 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
+@everywhere
 @pytest.mark.parametrize(("value", "message"), REFUSED)
 def test_refused_gradient(step: CompiledStep, gradients: Arrays, value: Any, message: str) -> None:
     step.step(gradients)
@@ -232,6 +256,7 @@ def test_refused_gradient(step: CompiledStep, gradients: Arrays, value: Any, mes
     step.step(gradients)
 
 
+@everywhere
 @pytest.mark.parametrize(("value", "message"), REFUSED)
 def test_refused_parameter(
     step: CompiledStep, parameters: Arrays, value: Any, message: str
