@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -46,6 +47,16 @@ MAX_MANIFEST = 16 * 2**20
 MAX_GRAPH = 64 * 2**20
 
 _DATE = (1980, 1, 1, 0, 0, 0)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    RuntimeError,
+)
+"""What zipfile raises: ValueError for names that are no text, RuntimeError for entries that are
+encrypted or of a newer version of ZIP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +206,7 @@ def _read(where: str, data: bytes, public_key: Key | None) -> Artifact:
         check_signature(where, data, public_key)
     try:
         manifest_json, graph_json = _entries(where, data)
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
-        # ValueError covers struct and text decoding inside zipfile, RuntimeError what is encrypted
-        # or of a newer version.
+    except _DAMAGED as error:
         raise ArtifactFormatError(f"{where}: the ZIP directory is malformed: {error}") from error
     manifest = from_json(manifest_json, where)
     check(manifest)
@@ -213,7 +222,7 @@ def _entries(where: str, data: bytes) -> tuple[bytes, bytes]:
         names = [info.filename for info in archive.infolist()]
         expected = [MANIFEST_ENTRY, GRAPH_ENTRY, *([] if signature is None else [SIGNATURE_ENTRY])]
         ours = [name for name in names if name.startswith("stepforge") or name == GRAPH_ENTRY]
-        if len(set(names)) != len(names) or ours != expected:
+        if len(set(names)) != total or len(names) != total or ours != expected:
             raise ArtifactFormatError(
                 f"{where}: expected the entries {expected} once each, in this order; got {names}"
             )

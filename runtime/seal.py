@@ -107,7 +107,7 @@ def split_signature(where: str, data: bytes) -> tuple[bytes, bytes | None]:
     """
     found = directory(where, data)
     start, record = found.offset - _ENTRY_BYTES, found.end - _RECORD_BYTES
-    if start < 0 or record < found.offset:
+    if start < 0 or record < found.offset or not found.entries:
         return data, None
     signature = data[found.offset - SIGNATURE_BYTES : found.offset]
     local_fits = data[start : found.offset] == _entry(signature)

@@ -257,6 +257,18 @@ def test_end_records_that_point_anywhere(size: int, release: Release) -> None:
             runtime.load(forgeries.resealed(bytes(body)), public_key=release.public_key)
 
 
+@pytest.mark.usefixtures("no_iree")
+@pytest.mark.parametrize("count", [0, 1, 4, 65_535])
+def test_end_records_that_miscount(count: int, release: Release) -> None:
+    body = bytearray(release.data)
+    struct.pack_into("<2H", body, release.data.rindex(b"PK\x05\x06") + 8, count, count)
+    forged = forgeries.resealed(bytes(body))
+    with pytest.raises(runtime.ArtifactFormatError):
+        runtime.load(forged)
+    with pytest.raises(runtime.SignatureError):
+        runtime.load(forged, public_key=release.public_key)
+
+
 # Keys.
 
 
