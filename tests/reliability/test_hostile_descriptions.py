@@ -43,13 +43,15 @@ EXAMPLES = settings(
 
 
 def seeds(name: str) -> list[bytes]:
-    return [path.read_bytes() for path in fuzzing.corpus(name)]
+    """The inputs that have a name, most of which are valid; what fuzzing found has a hash."""
+    return [path.read_bytes() for path in fuzzing.corpus(name) if path.suffix]
 
 
+@pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required additional:UserWarning")
 @pytest.mark.parametrize("name", PARSERS)
 def test_what_was_found_before(name: str) -> None:
-    for data in seeds(name):
-        fuzzing.judge(PARSERS[name], data)
+    for path in fuzzing.corpus(name):
+        fuzzing.judge(PARSERS[name], path.read_bytes())
 
 
 # JSON values in the place of others.
@@ -220,6 +222,50 @@ def test_little_text_cannot_ask_for_much(
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < fuzzing.MEMORY
+
+
+def wide_manifest(parameters: int, slots: int, repeated: int) -> bytes:
+    """8 KB of the variables, or of the arguments, that take longest to read and to check."""
+    document = json.loads(seeds("manifest")[0])
+    document["initializers"] = [{"arguments": [], "kind": "zeros", "seed": None, "value": None}]
+    head = {"dtype": "float32", "initializer": 0, "storage": "device", "trainable": True}
+    rows = [[f"/{i:x}", [], None] for i in range(parameters)]
+    everything = [[0, 1, parameters]]
+    document["variables"] = [head | {"role": "parameter", "slot": None, "rows": rows}]
+    document["variables"] += [
+        head | {"role": "slot", "slot": "m", "of": everything, "prefix": "", "suffix": f"_{i:x}"}
+        for i in range(slots)
+    ]
+    used = {"derive": "value", "of": everything * repeated, "result": None, "role": "parameter"}
+    arguments = [used] if repeated else []
+    function = {"arguments": arguments, "parameters": [], "results": [], "scalars": None}
+    document |= {"functions": [function | {"name": "f"}], "groups": [], "arenas": []}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    ("shape", "error"),
+    [
+        ((200, 30, 0), None),
+        ((250, 20, 1), None),
+        ((100, 0, 400), "an argument comes twice"),
+        ((200, 0, 250), "an argument comes twice"),
+    ],
+)
+def test_the_widest_manifests_are_checked_in_time(
+    shape: tuple[int, int, int], error: str | None
+) -> None:
+    data = wide_manifest(*shape)
+    assert len(data) < 8192
+
+    def read(text: bytes) -> None:
+        if error is None:
+            check(from_json(text))
+            return
+        with pytest.raises(ArtifactFormatError, match=error):
+            check(from_json(text))
+
+    fuzzing.judge(read, data)
 
 
 def test_an_entry_that_inflates_past_its_bound() -> None:
