@@ -139,10 +139,13 @@ class Tables:
     """What is left of it."""
 
     def indices(self, item: Reader) -> list[Variable]:
+        """The variables of a list of runs, which has none of them twice."""
         found: list[Variable] = []
         for row in item.items(MAX_RUNS):
             run = _run(row, len(self.variables))
             self.spend(len(run), row)
+            if len(found) + len(run) > len(self.variables):
+                row.fail("each variable once in a list of them")
             found.extend(self.variables[i] for i in run)
         return found
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tomllib
 import zipfile
@@ -21,6 +22,8 @@ from stepforge.tools.errors import CorruptInputError, ToolError
 
 # The bound that the safetensors format itself sets.
 MAX_HEADER_BYTES = 100_000_000
+MAX_NPY_HEADER = 65_536
+"""What NumPy reads by itself at most is 10,000 bytes."""
 MAX_RANK = 64
 
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -200,7 +203,9 @@ def _npz_found(dtype: np.dtype[Any], shape: tuple[int, ...]) -> Spec | NotFloat 
     return Unsupported(dtype.str, expected, "use .safetensors")
 
 
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _npy_header(entry: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    # Not from the entry itself: NumPy takes as much memory as the header says that it is long.
+    file = io.BytesIO(entry.read(MAX_NPY_HEADER))
     version = np.lib.format.read_magic(file)
     read = (
         np.lib.format.read_array_header_1_0

@@ -224,7 +224,7 @@ def test_little_text_cannot_ask_for_much(
     assert peak < fuzzing.MEMORY
 
 
-def wide_manifest(parameters: int, slots: int, repeated: int) -> bytes:
+def wide_manifest(parameters: int, slots: int, blocks: int, repeated: int) -> bytes:
     """8 KB of the variables, or of the arguments, that take longest to read and to check."""
     document = json.loads(seeds("manifest")[0])
     document["initializers"] = [{"arguments": [], "kind": "zeros", "seed": None, "value": None}]
@@ -237,7 +237,7 @@ def wide_manifest(parameters: int, slots: int, repeated: int) -> bytes:
         for i in range(slots)
     ]
     used = {"derive": "value", "of": everything * repeated, "result": None, "role": "parameter"}
-    arguments = [used] if repeated else []
+    arguments = [used] * blocks
     function = {"arguments": arguments, "parameters": [], "results": [], "scalars": None}
     document |= {"functions": [function | {"name": "f"}], "groups": [], "arenas": []}
     return json.dumps(document, separators=(",", ":")).encode()
@@ -246,14 +246,16 @@ def wide_manifest(parameters: int, slots: int, repeated: int) -> bytes:
 @pytest.mark.parametrize(
     ("shape", "error"),
     [
-        ((200, 30, 0), None),
-        ((250, 20, 1), None),
-        ((100, 0, 400), "an argument comes twice"),
-        ((200, 0, 250), "an argument comes twice"),
+        ((200, 30, 0, 0), None),
+        ((250, 20, 1, 1), None),
+        ((100, 0, 1, 400), "each variable once"),
+        ((200, 0, 1, 250), "each variable once"),
+        ((200, 0, 50, 1), "an argument comes twice"),
+        ((100, 0, 75, 1), "an argument comes twice"),
     ],
 )
 def test_the_widest_manifests_are_checked_in_time(
-    shape: tuple[int, int, int], error: str | None
+    shape: tuple[int, int, int, int], error: str | None
 ) -> None:
     data = wide_manifest(*shape)
     assert len(data) < 8192

@@ -382,10 +382,15 @@ def test_no_json_of_ours(text: bytes) -> None:
 def test_expansion_is_bounded() -> None:
     """A few bytes cannot name a million arguments a thousand times."""
     document = json.loads(to_json(small()))
-    block = {"derive": "value", "of": [[0, 1, 8]] * 10_000, "result": None, "role": "parameter"}
-    document["functions"][0]["arguments"] = [block] * 6
+    block = {"derive": "value", "of": [[0, 1, 8]], "result": None, "role": "parameter"}
+    document["functions"][0]["arguments"] = [block] * 50_000
     with pytest.raises(ArtifactFormatError, match="at most 400000 arguments"):
         from_json(json.dumps(document).encode())
+
+
+def test_a_list_has_each_variable_once() -> None:
+    with pytest.raises(ArtifactFormatError, match="each variable once in a list of them"):
+        from_json(edited(lambda d: d["groups"][0].update(variables=[[0, 1, 1]] * 1_000)))
 
 
 def test_runs_are_bounded() -> None:
