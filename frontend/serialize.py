@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -27,7 +27,7 @@ from stepforge.frontend.columns import (
     repeats,
     table_of,
 )
-from stepforge.frontend.dtypes import DType, as_dtype
+from stepforge.frontend.dtypes import DType, TensorType, as_dtype
 from stepforge.frontend.errors import FrontendError, SerializeError
 from stepforge.frontend.graph import Graph, Node
 from stepforge.frontend.json_values import (
@@ -191,10 +191,18 @@ def _add_turn(graph: Graph, nodes: list[Node], rows: Sequence[_Row], turn: int) 
         ids = [first + turn * stride for first, stride in row.operands]
         if any(not 0 <= i < len(nodes) for i in ids):
             raise SerializeError("operands are ids of earlier nodes", got=ids)
-        each = {key: column[turn] for key, column in row.columns.items()}
         inputs = [nodes[i] for i in ids]
+        before = nodes[-len(rows)] if turn and not row.columns else None
+        if before is not None and _types(inputs) == _types(before.inputs):
+            nodes.append(graph.add_copy(before, inputs))
+            continue
+        each = {key: column[turn] for key, column in row.columns.items()}
         made = graph.add(row.op, inputs, {**row.attributes, **each}, location=row.location)
         nodes.append(made)
+
+
+def _types(nodes: Iterable[Node]) -> list[TensorType]:
+    return [node.type for node in nodes]
 
 
 def _read_row(
