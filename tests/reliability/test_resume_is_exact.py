@@ -6,8 +6,9 @@ another. (Only the sum of a global norm depends on the layout, in its last place
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,56 @@ def test_any_layout_restores_any_other(
             assert handmade.snapshot(other) == before
             go_on(other, 7, 30, MODEL)
             assert handmade.snapshot(other) == after
+
+
+# Shards: each steps a range of the parameters, by an artifact of any length.
+
+ELEMENTS = 10_007
+
+
+def cut(state: Arrays, shards: int) -> list[Arrays]:
+    """What each keeps of the tensors, in ranges that begin anywhere; and all the numbers."""
+    edges = np.linspace(0, ELEMENTS, shards + 1).astype(int)
+    return [
+        {path: value[low:high] if value.ndim else value for path, value in state.items()}
+        for low, high in pairwise(edges)
+    ]
+
+
+def joined(parts: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
+    return {
+        path: np.concatenate([part[path] for part in parts]) if value.ndim else value
+        for path, value in parts[0].items()
+    }
+
+
+def step_shards(step: CompiledStep, state: Arrays, shards: int, first: int, last: int) -> Arrays:
+    """The state of all after more steps; each goes through a checkpoint's worth of variables."""
+    after: list[Arrays] = []
+    gradients = [
+        cut({"x": draw(number, {"x": (ELEMENTS,)})["x"]}, shards) for number in range(first, last)
+    ]
+    for rank, part in enumerate(cut(state, shards)):
+        step.initialize({"x": part["/x"]})
+        for path, value in part.items():
+            step.variables[path] = value
+        for each in gradients:
+            step.step(each[rank])
+        after.append({path: step.variables[path] for path in step.variables})
+    return joined(after)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_four_shards_go_on_as_any_number(place: Place) -> None:
+    artifact = compile_optimizer(AdamW(), any_length=True, target=place.target)
+    with artifact.load(device=place.device) as step:
+        step.initialize(draw(1, {"x": (ELEMENTS,)}))
+        start = {path: step.variables[path] for path in step.variables}
+        saved = step_shards(step, start, 4, 0, 7)
+        assert int(saved["/global_step"]) == 7
+        wanted = step_shards(step, saved, 4, 7, 20)
+        for shards in (1, 2, 3, 8):
+            found = step_shards(step, saved, shards, 7, 20)
+            assert {k: v.tobytes() for k, v in found.items()} == {
+                k: v.tobytes() for k, v in wanted.items()
+            }, shards
