@@ -126,3 +126,19 @@ def test_ordinary_gradients_move_by_the_rate(name: str) -> None:
     """The bounds above are not vacuous: an ordinary gradient moves by about the rate."""
     changed, _ = first_change(name, "cpu", "float32", 1.0)
     assert 0.9 * RATE <= abs(changed[0]) <= outcome(name, "float32", 1.0)[1]
+
+
+@pytest.mark.parametrize(("target", "dtype"), [row for row in ROWS if row.values[1] == "float32"])
+@pytest.mark.parametrize("skips", [False, True])
+def test_a_norm_that_overflows(target: str, dtype: str, skips: bool) -> None:
+    """Finite gradients whose norm is not: skipped, or a step of gradients that are all 0."""
+    context = Context()
+    context.set_params({"clip_global_norm": 1.0, "skip_nonfinite": skips})
+    optimizer = KNOWN_OPTIMIZERS["adam"](context)
+    made = compile_optimizer(optimizer, {"w": ((SIZE,), dtype)}, target=target, context=context)
+    with made.load() as step:
+        step.initialize({"w": np.zeros(SIZE, np.float32)})
+        step.step({"w": np.full(SIZE, 3e38, np.float32)})
+        assert (step.parameters["w"] == 0).all()
+        assert all(np.isfinite(v).all() for v in step.snapshot().values.values())
+        assert step.global_step == (0 if skips else 1)
