@@ -22,7 +22,7 @@ pytestmark = pytest.mark.compiler
 Arrays = dict[str, NDArray[Any]]
 THREADS, STEPS = 8, 1000
 HALF_AN_HOUR = 280_000
-"""Steps of each of 64 threads that take two cores so long."""
+"""Steps of each of 64 threads that take two cores so long, or a little more."""
 SHAPES = {"w": (8, 4), "b": (4,)}
 
 
