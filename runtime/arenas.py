@@ -15,7 +15,7 @@ from stepforge.runtime.manifest import (
     Manifest,
     Variable,
 )
-from stepforge.runtime.rules import require
+from stepforge.runtime.rules import require, require_once
 
 
 def logical_arguments(function: Function, manifest: Manifest) -> tuple[Argument, ...]:
@@ -63,6 +63,6 @@ def check_arenas(arenas: tuple[Arena, ...], table: Mapping[str, Variable], align
             require(fits, where, "{!r} is no variable of its kind and dtype", name)
             other = places.setdefault((arena.kind, name), arena.name)
             require(other == arena.name, where, "{!r} is in {!r} too", name, other)
-        require(len(set(arena.variables)) == len(arena.variables), where, "a name comes twice")
+        require_once(arena.variables, where, "a name")
         ends = [start + math.prod(v.shape) for v, start in members(arena, table)]
         require(max(ends) <= arena.size, where, "its variables do not fit {} elements", arena.size)

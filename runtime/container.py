@@ -222,7 +222,7 @@ def _entries(where: str, data: bytes) -> tuple[bytes, bytes]:
         names = [info.filename for info in archive.infolist()]
         expected = [MANIFEST_ENTRY, GRAPH_ENTRY, *([] if signature is None else [SIGNATURE_ENTRY])]
         ours = [name for name in names if name.startswith("stepforge") or name == GRAPH_ENTRY]
-        if len(set(names)) != total or len(names) != total or ours != expected:
+        if not len(set(names)) == len(names) == total or ours != expected:
             raise ArtifactFormatError(
                 f"{where}: expected the entries {expected} once each, in this order; got {names}"
             )

@@ -29,7 +29,7 @@ from stepforge.runtime.manifest import (
     Variable,
 )
 from stepforge.runtime.phases import check_phases
-from stepforge.runtime.rules import require
+from stepforge.runtime.rules import require, require_once
 from stepforge.runtime.scalars import compile_program, host_arguments, inputs
 
 MAX_BYTES = 2**46
@@ -70,8 +70,8 @@ def check(manifest: Manifest) -> None:
         bytes_, rest = divmod(arena.size * ITEM_SIZES[arena.dtype], max(1, manifest.shards))
         fits = manifest.shards >= 1 and not rest and not bytes_ % alignment
         fits = fits or manifest.shards == 1
-        rule = f"does not divide into {manifest.shards} equal ranges, each aligned"
-        require(fits, "", "arena {!r} {}", arena.name, rule)
+        rule = "arena {!r} does not divide into {} equal ranges, each aligned"
+        require(fits, "", rule, arena.name, manifest.shards)
     held = {(a.kind, name) for a in manifest.arenas for name in a.variables}
     functions = _unique("function", manifest.functions, lambda f: f.name)
     for function in manifest.functions:
@@ -176,11 +176,9 @@ def _check_function(
     where = f"function {f.name!r}"
     require(f.name.isidentifier() and len(f.name) <= MAX_NAME, where, "not an identifier")
     require(f.calls == 1, where, "{} calls", f.calls)
-    once = len({(a.role, a.name, a.derive) for a in f.arguments}) == len(f.arguments)
-    require(once, where, "an argument comes twice")
-    once = len({(r.role, r.name) for r in f.results}) == len(f.results)
-    require(once, where, "a result comes twice")
-    require(len(set(f.parameters)) == len(f.parameters), where, "a parameter comes twice")
+    require_once([(a.role, a.name, a.derive) for a in f.arguments], where, "an argument")
+    require_once([(r.role, r.name) for r in f.results], where, "a result")
+    require_once(f.parameters, where, "a parameter")
     _check_order(where, f, table)
     for argument in f.arguments:
         _check_argument(f"{where}, argument {argument.name!r}", argument, f, table, arenas)
@@ -287,8 +285,8 @@ def _check_group(
         require(ordered, where, "no value of {!r} is within its bounds", item.name)
     known = group.function is None or group.function in functions
     require(known, where, "no function {!r}", group.function)
-    names = list(group.variables or ())
-    require(len(set(names)) == len(names), where, "a variable comes twice")
-    for name in names:
+    variables = group.variables or ()
+    require_once(variables, where, "a variable")
+    for name in variables:
         fits = name in table and table[name].role == "parameter"
         require(fits, where, "{!r} is no parameter", name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
+
 from stepforge.runtime.errors import ArtifactFormatError
 
 
@@ -15,3 +17,8 @@ def require(holds: bool, where: str, rule: str, *details: object) -> None:
         return
     told = rule.format(*details)
     raise ArtifactFormatError(f"manifest: {where}: {told}" if where else f"manifest: {told}")
+
+
+def require_once(items: Sequence[Hashable], where: str, what: str) -> None:
+    """Raises ArtifactFormatError where one of the items, of which each is `what`, comes twice."""
+    require(len(set(items)) == len(items), where, "{} comes twice", what)

@@ -83,3 +83,8 @@ def _without_our_lines(message: str) -> str:
 
 def _is_compiler(module: str | None) -> bool:
     return module is not None and (module == "iree.compiler" or module.startswith("iree.compiler."))
+
+
+NO_TOML = (ValueError, RecursionError)
+"""What reading a text as TOML raises. ValueError: it is no TOML, no UTF-8, or has an integer with
+more digits than Python reads."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from stepforge.frontend.rules import matches, nearest_names
 from stepforge.tools.arrays import DAMAGED_NPZ, damaged_or_unreadable
-from stepforge.tools.errors import CorruptInputError, ToolError
+from stepforge.tools.errors import NO_TOML, CorruptInputError, ToolError
 
 # The bound that the safetensors format itself sets.
 MAX_HEADER_BYTES = 100_000_000
@@ -226,8 +226,7 @@ def _read_json(path: Path) -> Found:
 def _read_toml(path: Path) -> Found:
     try:
         return specs_of(str(path), tomllib.loads(path.read_text(encoding="utf-8")))
-    # ValueError: not TOML, not UTF-8, or an integer with more digits than Python reads.
-    except (ValueError, RecursionError) as error:
+    except NO_TOML as error:
         raise CorruptInputError(f"{path} is no TOML: {error}") from error
 
 

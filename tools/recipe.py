@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from stepforge.tools.errors import ToolError
+from stepforge.tools.errors import NO_TOML, ToolError
 
 KEYS = (
     *(
@@ -76,8 +76,7 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
-    # ValueError: not TOML, not UTF-8, or an integer with more digits than Python reads.
-    except (ValueError, RecursionError) as error:
+    except NO_TOML as error:
         raise ToolError(f"a recipe is TOML: {path}: {error}") from error
     for key in fields:
         if key not in KEYS:
@@ -189,7 +188,7 @@ def _parse_setting(assignment: str) -> tuple[str, Any]:
 def _parse_value(assignment: str, text: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError) as error:
+    except NO_TOML as error:
         if _BARE_WORD.fullmatch(text):
             return text
         raise ToolError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -16,6 +16,7 @@ from acceptance.places import CPU, VMVX, VULKAN, Place, at
 from stepforge import runtime
 from stepforge.runtime.container import Artifact, read_artifact
 from stepforge.runtime.step import CompiledStep
+from support.shards import ranges
 
 pytestmark = pytest.mark.compiler
 
@@ -46,12 +47,6 @@ def made(name: str, target: str) -> Artifact:
 
 def random(seed: int, length: int) -> Array:
     return np.random.default_rng(seed).standard_normal(length).astype(np.float32)
-
-
-def ranges(length: int, count: int) -> Iterator[slice]:
-    """Contiguous ranges of nearly equal length that begin anywhere; fewer where there is less."""
-    edges = np.linspace(0, length, min(count, length) + 1).astype(int)
-    return (slice(a, b) for a, b in pairwise(edges))
 
 
 def stepped(step: CompiledStep, length: int, part: slice) -> dict[str, Array]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from stepforge.frontend import AdamW, Artifact, Context, compile_optimizer
 from stepforge.runtime.buffers import aligned_bytes
 from stepforge.runtime.step import CompiledStep
 from support import handmade
+from support.shards import ranges
 
 pytestmark = pytest.mark.compiler
 
@@ -154,10 +154,9 @@ ELEMENTS = 10_007
 
 def cut(state: Arrays, shards: int) -> list[Arrays]:
     """What each keeps of the tensors, in ranges that begin anywhere; and all the numbers."""
-    edges = np.linspace(0, ELEMENTS, shards + 1).astype(int)
     return [
-        {path: value[low:high] if value.ndim else value for path, value in state.items()}
-        for low, high in pairwise(edges)
+        {path: value[part] if value.ndim else value for path, value in state.items()}
+        for part in ranges(ELEMENTS, shards)
     ]
 
 

@@ -15,14 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from reliability.crash_driver import KILLED, in_fork
 from reliability.io_calls import intercepted
 from stepforge import runtime
 from stepforge.runtime import Checkpoints, EarlyStop, Trainer
 from stepforge.runtime.step import CompiledStep
-from support.training import DATA, HELD_OUT, PER_EPOCH, Batch
+from support.training import HELD_OUT, Batch, shuffled
 
 EPOCHS, BEST = 4, 2
 
@@ -38,8 +36,7 @@ def train(found: Trainer) -> runtime.History:
 
     def batches(epoch: int) -> list[Batch]:
         found.step.learning_rate = 0.01 if epoch <= BEST else 10.0
-        order = np.random.default_rng(epoch).permutation(PER_EPOCH)
-        return [DATA[i] for i in order]
+        return shuffled(epoch)
 
     return found.train(batches, epochs=EPOCHS, validation=HELD_OUT)
 

@@ -23,14 +23,9 @@ from stepforge.runtime import (
 )
 from stepforge.runtime.step import ACCUMULATE_STEPS, CompiledStep
 from support import training
-from support.training import DATA, HELD_OUT, PER_EPOCH, Batch, Events, snapshot
+from support.training import DATA, HELD_OUT, PER_EPOCH, Batch, Events, shuffled, snapshot
 
 pytestmark = pytest.mark.compiler
-
-
-def shuffled(epoch: int) -> list[Batch]:
-    order = np.random.default_rng(epoch).permutation(PER_EPOCH)
-    return [DATA[i] for i in order]
 
 
 def test_saves_at_the_end_of_each_epoch(model: CompiledStep, tmp_path: Path) -> None:

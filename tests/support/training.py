@@ -71,6 +71,12 @@ DATA = batches(PER_EPOCH)
 HELD_OUT = batches(2, seed=9)
 
 
+def shuffled(epoch: int) -> list[Batch]:
+    """`DATA` in another order each epoch."""
+    order = np.random.default_rng(epoch).permutation(PER_EPOCH)
+    return [DATA[i] for i in order]
+
+
 def snapshot(step: CompiledStep) -> dict[str, Any]:
     """Everything, comparable bit for bit."""
     return {path: step.variables[path].tobytes() for path in step.variables}
